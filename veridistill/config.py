@@ -1,0 +1,312 @@
+"""Configuration: flat sections with their defaults on the fields, YAML plus `key=value`, identity or runtime.
+
+A field is *identity* when it can change what is kept or measured (temperature, votes, model), and *runtime* when
+it can only change cost or place (concurrency, order of the asks, paths). A run resumed with another runtime field
+goes on; with another identity field it is refused, field by field (`identity_differences`).
+
+A function gets its own section, never the whole. Presets and recipes are whole YAML files.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from veridistill.errors import ConfigError
+from veridistill.records import Domain, Sampling
+
+StageName = Literal["cycle_consistency", "factuality", "correctness", "simple"]
+
+
+def identity(default: Any = ..., description: str = "", **limits: Any) -> Any:
+    """A field that can change what is kept or measured."""
+    return Field(default, description=description, json_schema_extra={"kind": "identity"}, **limits)
+
+
+def runtime(default: Any = ..., description: str = "", **limits: Any) -> Any:
+    """A field that can only change cost, speed or place."""
+    return Field(default, description=description, json_schema_extra={"kind": "runtime"}, **limits)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(Section):
+    """The one model that generates, judges and learns. `model: PATH` is short for `model: {path: PATH}`."""
+
+    path: str = identity("lab", "directory, Hub id, or `lab` for the embedded model")
+    revision: str | None = identity(None, "commit, tag or branch on the Hub")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = identity("auto", "auto: float32 on CPU, bfloat16 on GPU")
+    reasoning: Literal["auto", "required", "none"] = identity(
+        "auto", "must a candidate carry closed reasoning; auto: as the chat template does"
+    )
+    enable_thinking: bool | None = identity(None, "passed to the chat template when set")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class SeedsSection(Section):
+    path: str = identity("lab", "JSONL or Parquet file of questions, or `lab`")
+    question: str = identity("question", "column that holds the question")
+    id: str | None = identity(None, "column that holds an id; without it the id is a hash of the question")
+    domain: Domain = identity("math", "prompt suffix and static check")
+    limit: int | None = identity(None, "use the first so many questions", ge=1)
+
+
+class GenerateSection(Section):
+    """Candidates. Defaults are the paper's (METHOD: temperature 0.8, top_p 0.95, 32,768 tokens, n = 8)."""
+
+    candidates: int = identity(8, "candidates per question, n", ge=1)
+    temperature: float = identity(0.8, ge=0, le=10)
+    top_p: float = identity(0.95, gt=0, le=1)
+    top_k: int = identity(0, "0: no limit", ge=0)
+    max_tokens: int = identity(32768, ge=1)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
+
+
+class JudgeSection(Section):
+    """The cascade. Defaults are the paper's (temperature 0.6, top_p 0.95, v = 5, three stages)."""
+
+    stages: tuple[StageName, ...] = identity(
+        ("cycle_consistency", "factuality", "correctness"), "in the paper's order", min_length=1
+    )
+    votes: int = identity(5, "votes per stage, v; all must be yes", ge=1)
+    infer_per_vote: bool = identity(True, "infer the question anew for each cycle-consistency vote")
+    max_reasks: int = identity(2, "how often an invalid vote is asked again", ge=0)
+    temperature: float = identity(0.6, ge=0, le=10)
+    top_p: float = identity(0.95, gt=0, le=1)
+    top_k: int = identity(0, "0: no limit", ge=0)
+    max_tokens: int = identity(32768, ge=1)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
+
+    @model_validator(mode="after")
+    def _unique(self) -> "JudgeSection":
+        if len(set(self.stages)) != len(self.stages):
+            raise ValueError(f"stages must differ from one another; found {', '.join(self.stages)}")
+        return self
+
+
+class BuildSection(Section):
+    selection: Literal["first", "all", "shortest", "random"] = identity("first", "which accepted candidates are kept")
+    asks: Literal["lazy", "exhaustive"] = runtime("lazy", "exhaustive asks every vote of every candidate")
+    order: Literal["cheapest", "paper"] = runtime("cheapest", "order of the votes of one candidate")
+    speculation: Literal["idle", "off"] = runtime("idle", "use slots that nothing needed wants")
+    audit_share: float = runtime(0.02, "share of questions that is asked exhaustively", ge=0, le=1)
+    window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
+
+
+class GateSection(Section):
+    width: int | None = runtime(None, "calls in the engine at once; default: the engine's capacity", ge=1)
+
+
+class TrainSection(Section):
+    """Supervised fine-tuning. Defaults are the paper's for small models; presets change them by size."""
+
+    max_steps: int | None = identity(None, "optimizer steps; exclusive with epochs", ge=1)
+    epochs: float | None = identity(None, "passes over the data; default 2 when max_steps is not set", gt=0)
+    learning_rate: float = identity(3e-5, gt=0)
+    warmup: float = identity(0.05, "share of the steps", ge=0, lt=1)
+    weight_decay: float = identity(0.01, ge=0)
+    clip: float = identity(1.0, "gradient norm", gt=0)
+    batch_size: int = identity(64, "samples per optimizer step", ge=1)
+    micro_batch_size: int = runtime(8, "samples per forward pass and device", ge=1)
+    max_length: int = identity(32768, "longer rows are dropped and counted", ge=1)
+    seed: int = identity(42)
+    gradient_checkpointing: bool = runtime(False)
+    save_steps: int = runtime(100, "steps between checkpoints", ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainSection":
+        if self.max_steps is not None and self.epochs is not None:
+            raise ValueError("max_steps and epochs exclude one another; set one of them to null")
+        return self
+
+
+class EvaluationSection(Section):
+    problems: str | None = identity(None, "JSONL of problems (id, kind, question, answer), or `lab`; null: no exam")
+    limit: int | None = identity(None, "use the first so many problems", ge=1)
+    samples: int = identity(10, "samples per problem, k", ge=1)
+    temperature: float = identity(0.7, ge=0, le=10)
+    top_p: float = identity(0.95, gt=0, le=1)
+    top_k: int = identity(0, "0: no limit", ge=0)
+    max_tokens: int = identity(32768, ge=1)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
+
+
+class EngineSection(Section):
+    kind: Literal["local", "scripted"] = runtime("local")
+    device: str = runtime("auto", "auto, cpu, cuda, cuda:1 ...")
+    batch_size: int = runtime(64, "sequences decoded together", ge=1)
+    threads: int | None = runtime(None, "CPU threads; default: all cores", ge=1)
+    seeded: bool = runtime(True, "replies reproducible by seed")
+    script: str | None = runtime(None, "scripted engine: a YAML file of rates and lengths")
+
+
+class JournalSection(Section):
+    path: str | None = runtime(None, "SQLite file on a local disk; default: journal.sqlite in the run directory")
+    commit_rows: int = runtime(512, "most replies in one commit", ge=1)
+
+
+class LimitsSection(Section):
+    tokens: int | None = runtime(None, "stop, resumable, after so many new tokens (prompt and completion)", ge=1)
+    hours: float | None = runtime(None, "stop, resumable, after so long", gt=0)
+
+
+class GatesSection(Section):
+    """Quality gates: crossing one ends a finished build with exit code 4."""
+
+    min_kept: int = runtime(1, "fewest kept candidates that are worth training on", ge=0)
+    max_invalid: float = runtime(0.5, "largest share of invalid votes", ge=0, le=1)
+
+
+class Config(Section):
+    seed: int = identity(0, "run seed")
+    rounds: int = runtime(1, "how many rounds, each from the checkpoint of the one before", ge=1)
+    prompts: str = identity("auto", "thinking, compact, a directory, or auto: by model.reasoning and the lab")
+    model: ModelSection = identity(ModelSection())
+    seeds: SeedsSection = identity(SeedsSection())
+    generate: GenerateSection = identity(GenerateSection())
+    judge: JudgeSection = identity(JudgeSection())
+    build: BuildSection = identity(BuildSection())
+    gate: GateSection = identity(GateSection())
+    train: TrainSection = identity(TrainSection())
+    evaluation: EvaluationSection = identity(EvaluationSection())
+    engine: EngineSection = identity(EngineSection())
+    journal: JournalSection = identity(JournalSection())
+    limits: LimitsSection = identity(LimitsSection())
+    quality: GatesSection = identity(GatesSection())
+
+
+# `--k 10` and the like are documented aliases of `-o evaluation.samples=10`.
+ALIASES = {
+    "model": "model.path",
+    "seeds": "seeds.path",
+    "n": "generate.candidates",
+    "votes": "judge.votes",
+    "k": "evaluation.samples",
+    "limit": "seeds.limit",
+    "problems": "evaluation.problems",
+}
+
+
+def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf field as ("judge.votes", "identity" or "runtime")."""
+    for name, info in section.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from fields(inner, f"{prefix}{name}.")
+        else:
+            extra = info.json_schema_extra
+            yield prefix + name, str(extra["kind"]) if isinstance(extra, dict) and "kind" in extra else "neither"
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration from a YAML file and `key=value` overrides, whose values are YAML.
+
+    Raises `ConfigError` with the file, the field, the value and the choices.
+    """
+    data = _read(path) if path else {}
+    for override in overrides:
+        _set(data, override)
+    return parse(data, str(path) if path else "configuration")
+
+
+def parse(data: Mapping[str, Any], where: str = "configuration") -> Config:
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}: {_explain(dict(e))}" for e in error.errors())) from None
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML, every field written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def identity_differences(old: Config, new: Config) -> list[str]:
+    """The identity fields in which two configurations differ, as "judge.votes: 5 -> 3"."""
+    return [
+        f"{name}: {_get(old, name)!r} -> {_get(new, name)!r}"
+        for name, kind in fields()
+        if kind == "identity" and _get(old, name) != _get(new, name)
+    ]
+
+
+def _get(config: Config, dotted: str) -> Any:
+    value: Any = config
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping of sections, found {type(data).__name__}")
+    return data
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"-o {override}: must be key=value, for example -o judge.votes=3")
+    try:
+        value = yaml.safe_load(_number(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"-o {override}: the value is not YAML: {error}") from None
+    *outer, last = key.strip().split(".")
+    for name in outer:
+        inner = data.get(name)
+        if isinstance(inner, str):
+            inner = {"path": inner}
+        data[name] = inner = dict(inner or {}) if isinstance(inner or {}, dict) else {}
+        data = inner
+    data[last] = value
+
+
+def _number(text: str) -> str:
+    """YAML 1.1 reads 3e-5 as text; write it as the float that it is."""
+    try:
+        return repr(float(text)) if "e" in text.lower() else text
+    except ValueError:
+        return text
+
+
+def _explain(error: dict[str, Any]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {field}{_suggestion(field)}"
+    value = error.get("input")
+    found = "" if isinstance(value, dict) else f" (found {value!r})"
+    return f"{field or 'value'}: {error['msg'].removeprefix('Value error, ')}{found}"
+
+
+def _suggestion(field: str) -> str:
+    known = {name for name, _ in fields()} | set(Config.model_fields)
+    by_last = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(field, known, 1)
+    close += [by_last[m] for m in difflib.get_close_matches(field.rpartition(".")[2], by_last, 1)]
+    return f"; did you mean {close[0]}?" if close else f"; choose one of {', '.join(sorted(Config.model_fields))}"

@@ -1,0 +1,40 @@
+"""What an engine is: the one seam between the method and a model.
+
+Engines batch, limit themselves, retry their own transport faults and raise one of two errors: `RequestRefused`
+(this request alone) or `EngineDown` (ends the run, resumable). Nothing above them retries. Cancelling `generate`
+aborts the request inside the engine.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from veridistill.records import Completion, Messages, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Tokens since the engine started. `cancelled_tokens` were generated for calls that were then cancelled."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cancelled_tokens: int = 0
+    calls: int = 0
+    cancelled_calls: int = 0
+
+
+class Engine(Protocol):
+    """A model that answers. `capacity` is how many calls it can usefully hold at once.
+
+    `fingerprint` identifies the weights, the tokenizer and the chat template with its arguments;
+    `reasons` says whether the chat template is one of a model that reasons before it answers.
+    """
+
+    capacity: int
+    fingerprint: str
+    reasons: bool
+
+    async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion: ...
+
+    def stats(self) -> EngineStats: ...
+
+    async def close(self) -> None: ...

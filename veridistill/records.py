@@ -1,0 +1,182 @@
+"""The data that flows through a run: frozen records, standard library only, no behaviour beyond identity.
+
+`Seed` has no answer field, and no other type that training reads has one: labels cannot leak into training
+because no type carries them there. Only `Problem`, which evaluation alone reads, has a reference.
+"""
+
+import hashlib
+import json
+import unicodedata
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+Ballot = Literal["yes", "no", "invalid"]
+Outcome = Literal["accepted", "rejected", "malformed", "unjudged", "skipped"]
+Domain = Literal["math", "science", "code"]
+Kind = Literal["integer", "math", "choice", "exact", "code"]
+Path = tuple[str | int, ...]
+
+
+class Message(NamedTuple):
+    """One chat turn."""
+
+    role: str
+    content: str
+
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """An unlabeled question. `source` says where it came from ("questions.jsonl:17")."""
+
+    seed_id: str
+    question: str
+    domain: Domain = "math"
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample one reply. Every field is always sent: servers have defaults of their own.
+
+    `top_k` 0 means no limit; `temperature` 0 means greedy; `max_tokens` counts completion tokens.
+    """
+
+    temperature: float
+    top_p: float
+    top_k: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One model call with its identity.
+
+    `path` places the call in the run: (seed_id, candidate, stage, vote, reask) or (benchmark, problem_id, sample).
+    Two votes with the same prompt have different paths and so different keys and seeds: a cache that
+    collapsed them would make unanimity automatic.
+    """
+
+    run_seed: int
+    model: str
+    role: str
+    path: Path
+    messages: Messages
+    sampling: Sampling
+
+    @cached_property
+    def key(self) -> bytes:
+        """16 bytes that identify the call: BLAKE2b over every field above."""
+        s = self.sampling
+        parts = (self.run_seed, self.model, self.role, self.path, self.messages)
+        sampling = (float(s.temperature), float(s.top_p), s.top_k, s.max_tokens)
+        return hashlib.blake2b(json.dumps((parts, sampling)).encode("ascii"), digest_size=16).digest()
+
+    @property
+    def seed(self) -> int:
+        """31 bits of the key: what seeds the engine's sampler for this call."""
+        return int.from_bytes(self.key[:4], "big") & 0x7FFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply as it was sampled: `text` is raw, reasoning and tags included, without the end-of-turn token.
+
+    `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine
+    cannot give them. `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    prompt_token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sampled solution. `answer` is the text after the last `</think>`: all that judges see."""
+
+    seed_id: str
+    index: int
+    answer: str
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One judge's ballot. `reason` says why it is invalid, or is empty."""
+
+    stage: str
+    index: int
+    ballot: Ballot
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.ballot == "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a candidate. `rejected_by` is the stage that ended it, or the defect of a malformed one."""
+
+    seed_id: str
+    candidate: int
+    outcome: Outcome
+    rejected_by: str | None = None
+    votes: tuple[Vote, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A kept candidate as a training row: ids as sampled, and the same as chat messages for people."""
+
+    seed_id: str
+    candidate: int
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    messages: Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An exam question with its reference. Evaluation alone reads this type."""
+
+    problem_id: str
+    benchmark: str
+    kind: Kind
+    question: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One graded sample. `correct` is None when grading failed; `error` then says how."""
+
+    problem_id: str
+    benchmark: str
+    index: int
+    answer: str | None
+    correct: bool | None
+    error: str = ""
+    finish_reason: str = "stop"
+    completion_tokens: int = 0
+
+
+def normalise(text: str) -> str:
+    """Text as compared for duplicates: NFKC, case-folded, runs of white space as one space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def seed_id(question: str) -> str:
+    """16 hex digits of the normalised question: the same question has the same id in every file."""
+    return hashlib.blake2b(normalise(question).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
