@@ -1,0 +1,1 @@
+"""What a run shows to people: `report.html` (page) and progress while it runs."""
