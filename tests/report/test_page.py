@@ -214,6 +214,15 @@ def test_a_run_with_nothing_accepted_says_so() -> None:
     assert "No exam" in text
 
 
+def test_no_exam_is_said_plainly() -> None:
+    without = RESULTS | {"base": None, "after": None, "gain": None}
+    text = Page(page.render(without, [])).text
+    assert "No exam This run kept 1,021 examples. No problems were given" in text
+    assert "Before and after" not in text
+    config = Config().model_dump(mode="json") | {"evaluation": {"problems": "lab"}}
+    assert "The exam was not sat" in Page(page.render(without | {"config": config}, [])).text
+
+
 def test_an_interval_around_zero_is_no_gain() -> None:
     text = Page(page.render(RESULTS | {"gain": {"mean": -0.4, "low": -3.0, "high": 2.2}}, [])).text
     assert "−0.4 points" in text

@@ -142,6 +142,17 @@ def test_progress_never_ends_a_run(tmp_path: Path) -> None:
     assert read(tmp_path) is None
 
 
+def test_a_loss_that_is_no_number_keeps_the_json_valid(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with Progress(tmp_path, stream=stream).step("train", 10) as step:
+        step.update(10, loss=float("nan"), acceptance=float("inf"))
+    assert (
+        json.loads((tmp_path / "progress.json").read_text(), parse_constant=pytest.fail)["facts"]["loss"]
+        is None
+    )
+    assert "loss nan, acceptance inf" in stream.getvalue()
+
+
 def test_a_terminal_gets_a_live_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")

@@ -10,6 +10,7 @@ only store. Progress is a courtesy: a full disk or a closed terminal never ends 
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -145,7 +146,7 @@ class Step:
             "done": self.done,
             "total": self.total,
             "unit": self.unit,
-            "facts": dict(self.facts),
+            "facts": {name: _finite(value) for name, value in self.facts.items()},
             "seconds": round(self.seconds, 3),
             "tokens_per_second": None if rate is None else round(rate, 1),
             "eta_seconds": None if left is None or self.state != "running" else round(left, 1),
@@ -274,11 +275,16 @@ def _facts(step: Step) -> list[str]:
 
 def _fact(name: str, value: Fact) -> str:
     words = name.replace("_", " ")
-    if name == "acceptance" and isinstance(value, int | float):
+    if name == "acceptance" and isinstance(value, int | float) and math.isfinite(value):
         return f"{words} {share(value, 1)}"
     if isinstance(value, int):
         return f"{words} {value:,}"
     return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
+
+
+def _finite(value: Fact) -> Fact | None:
+    """JSON has no NaN: a loss that is none becomes null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _left(step: Step) -> list[str]:

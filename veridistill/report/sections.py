@@ -163,13 +163,13 @@ def headline(results: Results) -> Headline:
         )
     kept = number(part(results, "funnel", "kept"))
     made = "" if kept is None else f"This run kept {count(kept)} {'example' if kept == 1 else 'examples'}. "
-    return Headline("No exam", made + no_exam(results))
+    return Headline("No exam", made + _no_exam(results))
 
 
-def no_exam(results: Results) -> str:
+def _no_exam(results: Results) -> str:
     """Why there is nothing to compare."""
     if part(results, "config", "evaluation", "problems") is None:
-        return "No problems were given to measure a gain with (evaluation.problems)."
+        return "No problems were given (evaluation.problems), so no gain was measured."
     return "The exam was not sat, so no gain was measured."
 
 
