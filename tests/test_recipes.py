@@ -1,0 +1,54 @@
+"""Recipes load, open with the command that runs them, and carry the paper's settings where they say so."""
+
+from pathlib import Path
+
+import pytest
+
+from veridistill.config import load
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+PAPERS = [path for path in RECIPES if path.stem.endswith("gpu")]
+
+
+def test_there_are_recipes() -> None:
+    assert len(RECIPES) >= 5
+    assert len(PAPERS) >= 3
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
+    load(path)
+    text = path.read_text(encoding="utf-8")
+    head = text[: text.index("\nseed:")]
+    assert all(line.startswith("#") for line in head.split("\n"))
+    assert f"veridistill run recipes/{path.name} " in head
+    assert "# Expect" in head
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_the_papers_settings(path: Path) -> None:
+    config = load(path)
+    assert "We have not run this recipe" in path.read_text(encoding="utf-8")
+    assert (config.generate.candidates, config.judge.votes) == (8, 5)
+    assert (config.generate.temperature, config.judge.temperature, config.evaluation.temperature) == (
+        0.8,
+        0.6,
+        0.7,
+    )
+    assert {s.top_p for s in (config.generate, config.judge, config.evaluation)} == {0.95}
+    assert {s.max_tokens for s in (config.generate, config.judge, config.evaluation)} == {32768}
+    assert (config.train.batch_size, config.train.max_length, config.train.seed) == (64, 32768, 42)
+    assert config.train.epochs is None
+
+
+SFT = {
+    "qwen3-0.6b-math-1gpu": (2000, 3e-5, 0.05, 0.01, 1.0),
+    "qwen3-4b-math-8gpu": (4000, 2e-5, 0.03, 0.0, 0.2),
+    "qwen3-8b-math-8gpu": (2000, 5e-6, 0.05, 0.01, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SFT)
+def test_the_papers_training_by_size(name: str) -> None:
+    train = load(RECIPES[0].parent / f"{name}.yaml").train
+    assert (train.max_steps, train.learning_rate, train.warmup, train.weight_decay, train.clip) == SFT[name]
