@@ -1,0 +1,284 @@
+"""The stand-in post-training: a tiny Qwen3 learns to solve, infer, compare and judge by the compact prompts.
+
+Own short loop in plain torch (Muon for matrices, AdamW for the rest; warm-up, stable, decay), since every
+batch is made on the spot from its step's number: seeds and data order are fixed, and a resumed run goes on
+where its checkpoint stands. The schedule depends on `num_tokens` in the last fifth alone, so until then a
+run can be resumed with a smaller or larger budget.
+"""
+
+import json
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veridistill.lab import tokenizer as lab_tokenizer
+from veridistill.lab.texts import MAKERS, SHARES, Sample, sample
+from veridistill.lab.world import HARD, LONG, Mix
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
+
+SEED = 20
+BATCH = 64
+MICRO_BATCHES = 4
+WARMUP_STEPS = 100
+DECAY_SHARE = 0.2
+CHECKPOINT_STEPS = 100
+LOG_STEPS = 25
+EVAL_SAMPLES = 48
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates."""
+
+    muon: float = 4e-3
+    adamw: float = 3e-3
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sample as ids; the first `num_prompt` are not trained on."""
+
+    ids: list[int]
+    num_prompt: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def new_model(seed: int = SEED) -> "Qwen3ForCausalLM":
+    """About 1.05 million parameters, embeddings tied."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=lab_tokenizer.VOCABULARY,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def encode(tokenizer: "PreTrainedTokenizerBase", samples: list[Sample]) -> list[Encoded]:
+    """Prompt and reply apart, as at sampling time; the reply ends with the stop token."""
+    prompts = tokenizer([lab_tokenizer.render(one.prompt) for one in samples])["input_ids"]
+    replies = tokenizer([one.reply + "<|im_end|>" for one in samples])["input_ids"]
+    return [Encoded(p + r, len(p)) for p, r in zip(prompts, replies, strict=True)]
+
+
+def batch_samples(step: int, num: int = BATCH) -> list[Sample]:
+    """The samples of that step; skills drawn by their shares."""
+    rng = random.Random(f"pretrain:{SEED}:{step}")
+    skills = rng.choices(list(SHARES), list(SHARES.values()), k=num)
+    return [sample(rng, skill) for skill in skills]
+
+
+def loss_sum(model: "Qwen3ForCausalLM", rows: list[Encoded]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Summed cross-entropy over reply tokens, and for each row whether each was the likeliest."""
+    import torch
+
+    width = max(len(row.ids) for row in rows)
+    ids = torch.tensor([row.ids + [0] * (width - len(row.ids)) for row in rows])
+    trained = torch.zeros(ids.shape, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        trained[index, row.num_prompt - 1 : len(row.ids) - 1] = True
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[trained])
+    targets = ids.roll(-1, dims=1)[trained]
+    loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    right = torch.ones(ids.shape, dtype=torch.bool)
+    right[trained] = logits.detach().argmax(-1) == targets
+    return loss, right.all(dim=1)
+
+
+def exact_match(
+    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase", mix: Mix | None
+) -> dict[str, float]:
+    """Share of replies, by skill, that greedy decoding would give token for token."""
+    import torch
+
+    shares: dict[str, float] = {}
+    for skill in MAKERS:
+        rng = random.Random(f"eval:{skill}")
+        rows = encode(tokenizer, [sample(rng, skill, mix) for _ in range(EVAL_SAMPLES)])
+        with torch.no_grad():
+            shares[skill] = round(loss_sum(model, rows)[1].float().mean().item(), 3)
+    return shares
+
+
+def measure(model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase") -> dict[str, object]:
+    """Exact match on the taught mixes, on three-digit and on four-digit answers."""
+    mixes = {"taught": None, "hard": HARD, "long": LONG}
+    return {name: exact_match(model, tokenizer, mix) for name, mix in mixes.items()}
+
+
+def rate_factor(step: int, tokens: int, num_tokens: int) -> float:
+    """Warm-up by steps, then 1, then linear to 0 over the last `DECAY_SHARE` of the tokens."""
+    left = max(0.0, 1 - tokens / num_tokens)
+    return min(1.0, (step + 1) / WARMUP_STEPS, left / DECAY_SHARE)
+
+
+def optimizers(model: "Qwen3ForCausalLM", rates: Rates) -> list["torch.optim.Optimizer"]:
+    """Muon for the layers' matrices, AdamW for embeddings and norms."""
+    import torch
+
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=rates.muon, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rates.adamw, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def train_step(
+    model: "Qwen3ForCausalLM",
+    opts: list["torch.optim.Optimizer"],
+    rows: list[Encoded],
+    factor: float,
+    rates: Rates,
+) -> float:
+    """One update; the mean loss per trained token."""
+    import torch
+
+    rows = sorted(rows, key=lambda row: len(row.ids))
+    size = -(-len(rows) // MICRO_BATCHES)
+    num_trained = sum(len(row.ids) - row.num_prompt for row in rows)
+    total = 0.0
+    for start in range(0, len(rows), size):
+        loss = loss_sum(model, rows[start : start + size])[0] / num_trained
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for opt, rate in zip(opts, (rates.muon, rates.adamw), strict=True):
+        for group in opt.param_groups:
+            group["lr"] = rate * factor
+        opt.step()
+        opt.zero_grad()
+    return total
+
+
+def save_model(model: "Qwen3ForCausalLM", directory: Path) -> None:
+    """Writes what the Auto classes load: bfloat16 safetensors, tokenizer, generation config."""
+    import copy
+
+    import torch
+    from transformers import AutoTokenizer, GenerationConfig
+
+    lab_tokenizer.save(directory)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    shipped = copy.deepcopy(model).to(torch.bfloat16)
+    shipped.config.eos_token_id = tokenizer.eos_token_id
+    shipped.config.pad_token_id = tokenizer.pad_token_id
+    shipped.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=0.8,
+        top_p=0.95,
+    )
+    shipped.save_pretrained(directory)
+
+
+def _save_checkpoint(path: Path, model: Any, opts: list[Any], progress: Progress) -> None:
+    import torch
+
+    state = {
+        "model": model.state_dict(),
+        "optimizers": [opt.state_dict() for opt in opts],
+        "progress": vars(progress),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def _load_checkpoint(path: Path, model: Any, opts: list[Any]) -> Progress:
+    import torch
+
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    for opt, saved in zip(opts, state["optimizers"], strict=True):
+        opt.load_state_dict(saved)
+    return Progress(**state["progress"])
+
+
+def _log(path: Path, row: dict[str, object]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def pretrain(
+    out: Path,
+    *,
+    num_tokens: int = 32_000_000,
+    rates: Rates = Rates(),
+    threads: int = 2,
+    checkpoint_steps: int = CHECKPOINT_STEPS,
+) -> Path:
+    """Trains, or goes on training, until `num_tokens` (without padding); the finished model is `out`/model.
+
+    `out` also holds checkpoint.pt (model and optimizers) and pretrain_log.jsonl.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    model = new_model()
+    save_model(model, out / "latest")
+    tokenizer = AutoTokenizer.from_pretrained(out / "latest")
+    opts, checkpoint, log = optimizers(model, rates), out / "checkpoint.pt", out / "pretrain_log.jsonl"
+    progress = _load_checkpoint(checkpoint, model, opts) if checkpoint.exists() else Progress()
+    while progress.tokens < num_tokens:
+        started = time.monotonic()
+        rows = encode(tokenizer, batch_samples(progress.step))
+        factor = rate_factor(progress.step, progress.tokens, num_tokens)
+        loss = train_step(model, opts, rows, factor, rates)
+        tokens = progress.tokens + sum(len(row.ids) for row in rows)
+        progress = Progress(progress.step + 1, tokens, progress.seconds + time.monotonic() - started)
+        if progress.step % LOG_STEPS == 0:
+            row: dict[str, object] = {**vars(progress), "rate": round(factor, 4), "loss": round(loss, 5)}
+            if progress.step % checkpoint_steps == 0:
+                row |= measure(model, tokenizer)
+                _save_checkpoint(checkpoint, model, opts, progress)
+                save_model(model, out / "latest")
+                save_model(model, out / "snapshots" / f"{progress.step:05}")
+            row["seconds"] = round(progress.seconds)
+            _log(log, row)
+    _save_checkpoint(checkpoint, model, opts, progress)
+    _log(log, {**vars(progress), **measure(model, tokenizer)})
+    save_model(model, out / "model")
+    return out / "model"
+
+
+def main() -> None:
+    """`python -m veridistill.lab.pretrain OUT TOKENS [MUON_RATE]`; for users, `veridistill lab pretrain`."""
+    import sys
+
+    rates = Rates(muon=float(sys.argv[3])) if len(sys.argv) > 3 else Rates()
+    pretrain(Path(sys.argv[1]), num_tokens=int(sys.argv[2]), rates=rates)
+
+
+if __name__ == "__main__":
+    main()
