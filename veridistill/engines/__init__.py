@@ -1,0 +1,44 @@
+"""Engines: implementations of `base.Engine`, and `open_engine`, which makes the configured one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import veridistill
+from veridistill.config import EngineSection, ModelSection
+from veridistill.engines.base import Engine, EngineStats
+
+__all__ = ["Engine", "EngineStats", "model_directory", "open_engine"]
+
+
+def open_engine(section: EngineSection, model: ModelSection) -> Engine:
+    """The engine `engine.kind` for a model. Raises `ConfigError` in seconds when it cannot be had."""
+    return _KINDS[section.kind](section, model)
+
+
+def model_directory(model: ModelSection) -> str:
+    """The model's path, with `lab` replaced by the directory of the embedded model."""
+    return str(Path(veridistill.__file__).parent / "lab" / "model") if model.path == "lab" else model.path
+
+
+def _local(section: EngineSection, model: ModelSection) -> Engine:
+    from veridistill.engines.local import LocalEngine
+
+    return LocalEngine.load(
+        model_directory(model),
+        revision=model.revision,
+        dtype=model.dtype,
+        device=section.device,
+        batch_size=section.batch_size,
+        threads=section.threads,
+        seeded=section.seeded,
+        enable_thinking=model.enable_thinking,
+    )
+
+
+def _scripted(section: EngineSection, model: ModelSection) -> Engine:
+    from veridistill.engines.scripted import Script, ScriptedEngine
+
+    return ScriptedEngine(Script.load(Path(section.script)) if section.script else Script())
+
+
+_KINDS: dict[str, Callable[[EngineSection, ModelSection], Engine]] = {"local": _local, "scripted": _scripted}

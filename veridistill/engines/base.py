@@ -1,8 +1,8 @@
 """What an engine is: the one seam between the method and a model.
 
-Engines batch, limit themselves, retry their own transport faults and raise one of two errors: `RequestRefused`
-(this request alone) or `EngineDown` (ends the run, resumable). Nothing above them retries. Cancelling `generate`
-aborts the request inside the engine.
+Engines batch, limit themselves, retry their own transport faults and raise one of two errors:
+`RequestRefused` (this request alone) or `EngineDown` (ends the run, resumable). Nothing above them retries.
+Cancelling `generate` aborts the request inside the engine.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from veridistill.records import Completion, Messages, Sampling
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Tokens since the engine started. `cancelled_tokens` were generated for calls that were then cancelled."""
+    """Tokens since the engine started. `cancelled_tokens` were generated for calls cancelled later."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -26,12 +26,14 @@ class Engine(Protocol):
     """A model that answers. `capacity` is how many calls it can usefully hold at once.
 
     `fingerprint` identifies the weights, the tokenizer and the chat template with its arguments;
-    `reasons` says whether the chat template is one of a model that reasons before it answers.
+    `reasons` says whether the chat template is one of a model that reasons before it answers; `stop_ids` are the
+    token ids that end a turn, the template's own first.
     """
 
     capacity: int
     fingerprint: str
     reasons: bool
+    stop_ids: tuple[int, ...]
 
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion: ...
 
