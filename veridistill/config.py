@@ -40,7 +40,9 @@ class ModelSection(Section):
 
     path: str = identity("lab", "directory, Hub id, or `lab` for the embedded model")
     revision: str | None = identity(None, "commit, tag or branch on the Hub")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = identity("auto", "auto: float32 on CPU, bfloat16 on GPU")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = identity(
+        "auto", "auto: float32 on CPU, bfloat16 on GPU"
+    )
     reasoning: Literal["auto", "required", "none"] = identity(
         "auto", "must a candidate carry closed reasoning; auto: as the chat template does"
     )
@@ -100,7 +102,9 @@ class JudgeSection(Section):
 
 
 class BuildSection(Section):
-    selection: Literal["first", "all", "shortest", "random"] = identity("first", "which accepted candidates are kept")
+    selection: Literal["first", "all", "shortest", "random", "unfiltered"] = identity(
+        "first", "which accepted candidates are kept; unfiltered: candidate 0, unjudged"
+    )
     asks: Literal["lazy", "exhaustive"] = runtime("lazy", "exhaustive asks every vote of every candidate")
     order: Literal["cheapest", "paper"] = runtime("cheapest", "order of the votes of one candidate")
     speculation: Literal["idle", "off"] = runtime("idle", "use slots that nothing needed wants")
@@ -136,7 +140,9 @@ class TrainSection(Section):
 
 
 class EvaluationSection(Section):
-    problems: str | None = identity(None, "JSONL of problems (id, kind, question, answer), or `lab`; null: no exam")
+    problems: str | None = identity(
+        None, "JSONL of problems (id, kind, question, answer), or `lab`; null: no exam"
+    )
     limit: int | None = identity(None, "use the first so many problems", ge=1)
     samples: int = identity(10, "samples per problem, k", ge=1)
     temperature: float = identity(0.7, ge=0, le=10)
@@ -159,12 +165,16 @@ class EngineSection(Section):
 
 
 class JournalSection(Section):
-    path: str | None = runtime(None, "SQLite file on a local disk; default: journal.sqlite in the run directory")
+    path: str | None = runtime(
+        None, "SQLite file on a local disk; default: journal.sqlite in the run directory"
+    )
     commit_rows: int = runtime(512, "most replies in one commit", ge=1)
 
 
 class LimitsSection(Section):
-    tokens: int | None = runtime(None, "stop, resumable, after so many new tokens (prompt and completion)", ge=1)
+    tokens: int | None = runtime(
+        None, "stop, resumable, after so many new tokens (prompt and completion)", ge=1
+    )
     hours: float | None = runtime(None, "stop, resumable, after so long", gt=0)
 
 
@@ -213,7 +223,10 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
             yield from fields(inner, f"{prefix}{name}.")
         else:
             extra = info.json_schema_extra
-            yield prefix + name, str(extra["kind"]) if isinstance(extra, dict) and "kind" in extra else "neither"
+            yield (
+                prefix + name,
+                str(extra["kind"]) if isinstance(extra, dict) and "kind" in extra else "neither",
+            )
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -237,6 +250,28 @@ def parse(data: Mapping[str, Any], where: str = "configuration") -> Config:
 def dump(config: Config) -> str:
     """The resolved configuration as YAML, every field written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def template(overrides: Sequence[str] = ()) -> str:
+    """A configuration as YAML, each field with its meaning, its kind and its value."""
+    config = load(None, overrides)
+    return (
+        "# Every field with its default. Identity fields fix what is kept; runtime fields only cost and place.\n"
+        + ("\n".join(_template_lines(config, 0)) + "\n")
+    )
+
+
+def _template_lines(section: BaseModel, depth: int) -> Iterator[str]:
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield f"{name}:"
+            yield from _template_lines(value, depth + 1)
+            continue
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        text = yaml.safe_dump({name: section.model_dump(mode="json")[name]}, default_flow_style=None).strip()
+        note = ", ".join(filter(None, (str(extra["kind"]), info.description)))
+        yield f"{'  ' * depth}{text}  # {note}"
 
 
 def identity_differences(old: Config, new: Config) -> list[str]:
@@ -309,4 +344,8 @@ def _suggestion(field: str) -> str:
     by_last = {name.rpartition(".")[2]: name for name in known}
     close = difflib.get_close_matches(field, known, 1)
     close += [by_last[m] for m in difflib.get_close_matches(field.rpartition(".")[2], by_last, 1)]
-    return f"; did you mean {close[0]}?" if close else f"; choose one of {', '.join(sorted(Config.model_fields))}"
+    return (
+        f"; did you mean {close[0]}?"
+        if close
+        else f"; choose one of {', '.join(sorted(Config.model_fields))}"
+    )

@@ -15,8 +15,8 @@ THINK_OPEN = "<think>"
 
 # Answers that say nothing and yet sway judges (arXiv 2507.08794): refused before any judge is asked.
 _FILLER = re.compile(
-    r"(solution|answer|thought process|final answer|let'?s (solve|think)[\w\s]*(step by step)?|"
-    r"解|かいせつ|respuesta|lösung)?[\s\W_]*",
+    r"(solution|answer|thought process|final answer|let'?s (solve|think)(\s+(about|through))?(\s+(this|it|the problem))?(\s+step by step)?|"
+    r"解|かいせつ|respuesta|lösung)?[\s\W_]*+",
     re.IGNORECASE,
 )
 _VERDICT = re.compile(r"(?:accepted\s*:\s*)?\[\[\s*([YN])\s*\]\]\.?", re.IGNORECASE)

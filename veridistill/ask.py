@@ -1,0 +1,328 @@
+"""The one path to a model: journal → gate → engine → journal.
+
+Every call, whether it generates, judges or sits an exam, is a `Request` with an identity. What the journal knows is
+returned at once, without a task or a thread hop; everything else waits its turn at the gate, goes to the engine and is
+on disk before anybody parses it. So a run that was killed is started again with the same command, replays the
+algorithm and asks only for the rest. `Asker` serves a whole run, `UnitAsk` one branch of one question or problem.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from veridistill.engines.base import Engine
+from veridistill.errors import BudgetReached, RequestRefused
+from veridistill.gate import Gate, Need
+from veridistill.journal import Entry, Journal
+from veridistill.lazy import Branch, Offer, Result
+from veridistill.records import Completion, Messages, Path, Request, Sampling
+
+T = TypeVar("T")
+R_out = TypeVar("R_out")
+R = TypeVar("R", bound=Result)
+
+
+class Policy(Protocol):
+    """How to ask; none of it changes what is found."""
+
+    @property
+    def asks(self) -> str: ...
+
+    @property
+    def order(self) -> str: ...
+
+    @property
+    def audit_share(self) -> float: ...
+
+
+@dataclass
+class Meter:
+    """Replies used in this process, by role, whether they came from the journal (hits) or the engine."""
+
+    calls: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: dict[str, int] = field(default_factory=dict)
+    completion_tokens: dict[str, int] = field(default_factory=dict)
+    hits: int = 0
+    new_tokens: int = 0
+
+    def count(self, role: str, reply: Completion) -> None:
+        self.calls[role] = self.calls.get(role, 0) + 1
+        self.prompt_tokens[role] = self.prompt_tokens.get(role, 0) + reply.prompt_tokens
+        self.completion_tokens[role] = self.completion_tokens.get(role, 0) + reply.completion_tokens
+
+
+class Asker:
+    """Everything that the calls of one run share.
+
+    `fingerprint`: identity of the model (weights, tokenizer, chat template). `max_tokens`: new prompt and completion
+    tokens after which the run stops with `BudgetReached`. `keep_ids`: roles whose token ids are journalled.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        gate: Gate,
+        policy: Policy,
+        *,
+        run_seed: int,
+        fingerprint: str | None = None,
+        max_tokens: int | None = None,
+        window: int | None = None,
+        keep_ids: frozenset[str] = frozenset({"solve"}),
+    ) -> None:
+        self.engine = engine
+        self.journal = journal
+        self.gate = gate
+        self.policy = policy
+        self.run_seed = run_seed
+        self.fingerprint = fingerprint or engine.fingerprint
+        self.max_tokens = max_tokens
+        self.window = window or 4 * gate.width
+        self.keep_ids = keep_ids
+        self.meter = Meter()
+
+    @asynccontextmanager
+    async def unit(self, name: str) -> AsyncIterator["UnitAsk"]:
+        """Open a question or problem: its known replies are fetched at once."""
+        known = await self.journal.replies(name)
+        rank = self.gate.open_unit()
+        try:
+            exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
+            paths = frozenset(e.path[:4] for e in known.values() if e.model == self.fingerprint)
+            yield UnitAsk(self, _Unit(name, rank, exhaustive, known, paths), Need())
+        finally:
+            self.gate.close_unit()
+
+    async def over(
+        self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
+    ) -> AsyncGenerator[R_out, None]:
+        """Results of `work` in the order of the items, with a window of them open: memory does not grow with the run.
+
+        At most `window` units are open, and none is opened more than 8 windows after the oldest open one.
+        """
+
+        async def one(item: T) -> R_out:
+            async with self.unit(unit(item)) as ask:
+                return await work(item, ask)
+
+        crew = _Crew[R_out]()
+        try:
+            for item in items:
+                while crew.open >= self.window or len(crew.tasks) >= 8 * self.window:
+                    await crew.change()
+                    for result in crew.finished():
+                        yield result
+                crew.start(one(item))
+            while crew.tasks:
+                for result in crew.finished():
+                    yield result
+                if crew.tasks:
+                    await crew.change()
+        finally:
+            await crew.stop()
+
+
+def audited(unit: str, share: float) -> bool:
+    """Whether a unit belongs to the audit share, which is asked exhaustively: chosen by hash, known beforehand."""
+    return (
+        share > 0
+        and int.from_bytes(Request(0, "", "audit", (unit,), (), _NO_SAMPLING).key[:4], "big") < share * 2**32
+    )
+
+
+_NO_SAMPLING = Sampling(0, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One open question: its rank among the open ones, the replies known of it by key, and where they stand."""
+
+    name: str
+    rank: int
+    exhaustive: bool
+    known: dict[bytes, Entry]
+    paths: frozenset[Path]
+    running: dict[bytes, asyncio.Event] = field(default_factory=dict)
+
+
+class UnitAsk:
+    """`lazy.Ask` for one branch of one unit."""
+
+    __slots__ = ("_asker", "_need", "_parent", "_spent", "_unit", "forecast")
+
+    def __init__(self, asker: Asker, unit: _Unit, need: Need, parent: "UnitAsk | None" = None) -> None:
+        self._asker = asker
+        self._unit = unit
+        self._need = need
+        self._parent = parent
+        self._spent = 0
+        self.forecast: Callable[[], float] | None = None
+
+    async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
+        asker, unit = self._asker, self._unit
+        request = Request(asker.run_seed, asker.fingerprint, role, path, messages, sampling)
+        while (entry := unit.known.get(request.key)) is None:
+            if (same := unit.running.get(request.key)) is not None:
+                await same.wait()
+                continue
+            same = unit.running[request.key] = asyncio.Event()
+            try:
+                await self._fetch(request)
+            finally:
+                del unit.running[request.key]
+                same.set()
+        return self._use(entry)
+
+    def _use(self, entry: Entry) -> Completion:
+        self._asker.meter.count(entry.role, entry.completion)
+        ask: UnitAsk | None = self
+        while ask is not None:
+            ask._spent += entry.completion.completion_tokens
+            ask = ask._parent
+        if entry.status == "refused":
+            raise RequestRefused(entry.completion.text)
+        return entry.completion
+
+    async def _fetch(self, request: Request) -> None:
+        """Ask the engine and journal what came of it."""
+        asker, unit = self._asker, self._unit
+        async with asker.gate.slot(self._need, unit.rank):
+            self._check_budget()
+            try:
+                reply = await asker.engine.generate(request.messages, request.sampling, request.seed)
+                entry = self._entry(request, "ok", reply)
+            except RequestRefused as refusal:
+                entry = self._entry(request, "refused", Completion(str(refusal), "refused", 0, 0))
+            except asyncio.CancelledError:
+                asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
+                raise
+        asker.meter.new_tokens += entry.completion.prompt_tokens + entry.completion.completion_tokens
+        await asker.journal.append(entry)
+        unit.known[request.key] = entry
+
+    def _entry(self, request: Request, status: Any, reply: Completion) -> Entry:
+        if request.role not in self._asker.keep_ids:
+            reply = replace(reply, token_ids=None, prompt_token_ids=None)
+        return Entry(
+            self._unit.name, request.model, request.key, status, request.role, request.path, _storable(reply)
+        )
+
+    def _check_budget(self) -> None:
+        limit, used = self._asker.max_tokens, self._asker.meter.new_tokens
+        if limit is not None and used >= limit:
+            raise BudgetReached(
+                f"limits.tokens of {limit} reached ({used} new tokens); raise it and run again to go on"
+            )
+
+    # What the combinators ask of it.
+
+    @property
+    def spent(self) -> int:
+        return self._spent
+
+    @property
+    def exhaustive(self) -> bool:
+        return self._unit.exhaustive
+
+    @property
+    def idle(self) -> bool:
+        return self._asker.gate.idle
+
+    def under(self, chance: Callable[[], float] | None) -> "UnitAsk":
+        return UnitAsk(self._asker, self._unit, self._need.under(chance), self)
+
+    def choose(self, branches: Sequence[Branch[R]]) -> int:
+        """Known ones first; then the paper's order, or the best chance to reject per token."""
+        for number, branch in enumerate(branches):
+            if self.known(branch):
+                return number
+        if self._asker.policy.order == "paper":
+            return 0
+        rate = self._asker.gate.rate
+        open_labels: dict[str, int] = {}
+        for number, branch in enumerate(branches):
+            open_labels.setdefault(branch.label.partition(".")[0], number)
+        return max(open_labels.values(), key=lambda number: rate(branches[number].label).rejections_per_token)
+
+    def outlook(self, branch: Branch[R]) -> float:
+        return self._asker.gate.rate(branch.label).passing
+
+    def learn(self, branch: Branch[R], passed: bool, spent: int) -> None:
+        self._asker.gate.learn(branch.label, passed, spent)
+
+    def known(self, branch: Branch[R]) -> bool:
+        return branch.path in self._unit.paths
+
+    def offer(self, work: Offer) -> None:
+        self._asker.gate.offer(self._need, work)
+
+    def withdraw(self, work: Offer) -> None:
+        self._asker.gate.withdraw(work)
+
+    def early(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        gate = self._asker.gate
+        task = asyncio.create_task(work)
+        gate.early(1)
+        task.add_done_callback(lambda _: gate.early(-1))
+        return task
+
+
+class _Crew(Generic[R_out]):
+    """Tasks whose results are taken in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self.tasks: deque[asyncio.Task[R_out]] = deque()
+        self.open = 0
+        self._changed = asyncio.Event()
+        self._failed: BaseException | None = None
+
+    def start(self, work: Coroutine[Any, Any, R_out]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._done)
+        self.tasks.append(task)
+        self.open += 1
+
+    def _done(self, task: asyncio.Task[R_out]) -> None:
+        self.open -= 1
+        if not task.cancelled() and task.exception() is not None:
+            self._failed = self._failed or task.exception()
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait until a task has ended; raises the first error of any."""
+        await self._changed.wait()
+        self._changed.clear()
+        if self._failed is not None:
+            raise self._failed
+
+    def finished(self) -> Iterator[R_out]:
+        while self.tasks and self.tasks[0].done():
+            yield self.tasks.popleft().result()
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+def _storable(reply: Completion) -> Completion:
+    """Lone surrogates, which no file or database takes, become U+FFFD."""
+    try:
+        reply.text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = reply.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return replace(reply, text=text)
+    return reply

@@ -1,0 +1,209 @@
+"""Admission by need. One rule: *admit the most needed call first*.
+
+A call is needed now, or it is needed with a chance: the product of what must still go wrong (or right) before it, read
+live when a slot is free. Needed calls go first, those of older questions before younger ones, so that the tail is
+short. Only slots that nothing needed wants are filled by chance: of all work on offer the likeliest is started, and as
+many slots are left alone as there are questions open, so that early work never delays needed work.
+
+The gate knows nothing of what is asked. It also learns, from what it is told, how often a branch passes and what it
+costs; the estimates steer cost alone, never what is kept.
+"""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+
+from veridistill.lazy import Offer
+
+
+class Need:
+    """A node in the tree of needs: the live chance that a branch matters, given that its parent does."""
+
+    __slots__ = ("_chance", "_parent")
+
+    def __init__(self, parent: "Need | None" = None, chance: Callable[[], float] | None = None) -> None:
+        self._parent = parent
+        self._chance = chance
+
+    def chance(self) -> float:
+        """That a call under this node is needed at all; 1.0 is needed now."""
+        chance, node = 1.0, self
+        while node._parent is not None:
+            if node._chance is not None:
+                chance *= node._chance()
+            node = node._parent
+        return chance
+
+    def under(self, chance: Callable[[], float] | None) -> "Need":
+        return self if chance is None else Need(self, chance)
+
+
+@dataclass(slots=True)
+class Rate:
+    """What was learned of the branches of one label: Laplace's rule of succession, and mean completion tokens."""
+
+    passed: int = 0
+    asked: int = 0
+    tokens: int = 0
+
+    @property
+    def passing(self) -> float:
+        return (self.passed + 1) / (self.asked + 2)
+
+    @property
+    def cost(self) -> float:
+        return max(self.tokens / self.asked, 1.0) if self.asked else 1.0
+
+    @property
+    def rejections_per_token(self) -> float:
+        return (1.0 - self.passing) / self.cost
+
+
+@dataclass(slots=True)
+class _Waiting:
+    need: Need
+    future: asyncio.Future[None]
+
+
+class Gate:
+    """At most `width` calls in the engine at once, the most needed first.
+
+    `speculate`: whether work on offer may start on slots that nothing needed wants.
+    """
+
+    def __init__(self, width: int, speculate: bool = True) -> None:
+        self.width = width
+        self.running = 0
+        self.closed = False
+        self._drained: Callable[[], object] | None = None
+        self._speculate = speculate
+        self._needed: list[tuple[int, int, _Waiting]] = []
+        self._maybe: list[_Waiting] = []
+        self._offers: dict[int, tuple[Need, Offer]] = {}
+        self._units = 0
+        self._early = 0
+        self._numbers = count()
+        self._fill_due = False
+        self._rates: dict[str, Rate] = {}
+
+    # Units: questions or problems that are open.
+
+    def open_unit(self) -> int:
+        """A new unit's rank: older units go first."""
+        self._units += 1
+        return next(self._numbers)
+
+    def close_unit(self) -> None:
+        self._units -= 1
+        self._fill_soon()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there are slots that no open unit will want."""
+        return self._speculate and self._units + self._early < self.width and not self.closed
+
+    # Calls.
+
+    @asynccontextmanager
+    async def slot(self, need: Need, rank: int) -> AsyncIterator[None]:
+        """Hold one slot of the engine; waits its turn."""
+        if self.running < self.width and not self._needed and not self.closed:
+            self.running += 1
+        else:
+            await self._wait(need, rank)
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._admit()
+
+    async def _wait(self, need: Need, rank: int) -> None:
+        waiting = _Waiting(need, asyncio.get_running_loop().create_future())
+        if need.chance() >= 1.0:
+            heapq.heappush(self._needed, (rank, next(self._numbers), waiting))
+        else:
+            self._maybe.append(waiting)
+        try:
+            await waiting.future
+        except asyncio.CancelledError:
+            if waiting.future.done() and not waiting.future.cancelled():
+                self.running -= 1
+                self._admit()
+            else:
+                self._maybe = [other for other in self._maybe if other is not waiting]
+            raise
+
+    def _admit(self) -> None:
+        while self.running < self.width and not self.closed and (waiting := self._most_needed()):
+            self.running += 1
+            waiting.future.set_result(None)
+        if self.closed and self._drained and not self.running:
+            # A little later, so that the last reply is in the journal's hands.
+            asyncio.get_running_loop().call_soon(self._drained)
+        self._fill_soon()
+
+    def _most_needed(self) -> _Waiting | None:
+        best = max(self._maybe, key=lambda waiting: waiting.need.chance(), default=None)
+        if best is None or (self._needed and best.need.chance() < 1.0):
+            while self._needed:
+                waiting = heapq.heappop(self._needed)[2]
+                if not waiting.future.done():
+                    return waiting
+        if best is not None:
+            self._maybe.remove(best)
+        return best
+
+    def drain(self, then: Callable[[], object]) -> None:
+        """Admit nothing any more; `then` is called once what is in the engine has come to its end."""
+        self.closed = True
+        self._drained = then
+        self._admit()
+
+    # Work on offer.
+
+    def offer(self, need: Need, work: Offer) -> None:
+        if self._speculate:
+            self._offers[id(work)] = (need, work)
+            self._fill_soon()
+
+    def withdraw(self, work: Offer) -> None:
+        self._offers.pop(id(work), None)
+
+    def early(self, change: int) -> None:
+        """Tell of early branches that began (+1) or ended (-1)."""
+        self._early += change
+        self._fill_soon()
+
+    def _fill_soon(self) -> None:
+        """After the callers that are about to ask have asked."""
+        if self._offers and not self._fill_due and self.idle:
+            self._fill_due = True
+            asyncio.get_running_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        self._fill_due = False
+        while self.idle and self.running < self.width and self._offers:
+            chance, work = max(
+                ((need.chance() * work.chance(), work) for need, work in self._offers.values()),
+                key=lambda pair: pair[0],
+            )
+            if chance <= 0.0:
+                return
+            work.start()
+
+    # What was learned.
+
+    def rate(self, label: str) -> Rate:
+        rate = self._rates.get(label)
+        if rate is None:
+            rate = self._rates[label] = Rate()
+        return rate
+
+    def learn(self, label: str, passed: bool, tokens: int) -> None:
+        rate = self.rate(label)
+        rate.asked += 1
+        rate.passed += passed
+        rate.tokens += tokens

@@ -1,0 +1,247 @@
+"""Every reply, durable before it is parsed: a SQLite file in WAL mode.
+
+One writer thread commits what has gathered since its last commit (`synchronous=FULL`: one fsync a commit), so the cost
+of durability falls with load and the event loop never waits for a disk. Replies are read back by unit (a question or a
+problem), all at once when it opens. The journal knows nothing of what a reply means.
+
+Not for network file systems: SQLite's locks and shared memory do not work there.
+"""
+
+import asyncio
+import json
+import sqlite3
+import threading
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import zstandard
+
+from veridistill.errors import ConfigError, Incomplete
+from veridistill.records import Completion
+from veridistill.records import Path as RequestPath
+
+SCHEMA = 1
+Status = Literal["ok", "refused", "cancelled"]
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+    unit TEXT NOT NULL, model TEXT NOT NULL, key BLOB NOT NULL, status TEXT NOT NULL, role TEXT NOT NULL,
+    path TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    text BLOB NOT NULL, ids BLOB, prompt_ids BLOB
+);
+CREATE INDEX IF NOT EXISTS replies_by_unit ON replies (unit);
+"""
+_INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT = (
+    "SELECT model, key, status, role, path, finish_reason, prompt_tokens, completion_tokens, text, ids, prompt_ids"
+    " FROM replies WHERE unit = ? ORDER BY rowid"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journalled call; `model` is the fingerprint of who was asked.
+
+    A `refused` call holds the reason as its text; a `cancelled` one is no reply and never served as one.
+    """
+
+    unit: str
+    model: str
+    key: bytes
+    status: Status
+    role: str
+    path: RequestPath
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Calls and tokens of one role, over the whole life of the journal."""
+
+    role: str
+    calls: int
+    cancelled: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Journal:
+    """The journal of a run. `older`: journals of runs that this one forks, read after its own and never written."""
+
+    def __init__(self, path: Path, older: Sequence[Path] = (), commit_rows: int = 512) -> None:
+        self._path = path
+        self._connection = _open(path)
+        self._reader = ThreadPoolExecutor(1, "journal-reader")
+        self._sources = [_read_only(other) for other in (path, *older)]
+        self._writer = _Writer(self._connection, commit_rows)
+
+    async def append(self, entry: Entry) -> None:
+        """Returns when the entry is on disk. Raises `Incomplete` when it cannot be written (disk full)."""
+        await self._writer.put(entry)
+
+    def note(self, entry: Entry) -> None:
+        """Write an entry that nobody waits for."""
+        self._writer.put(entry).add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    async def replies(self, unit: str) -> dict[bytes, Entry]:
+        """What is known of a unit, by request key; cancelled calls left out."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self.read, unit)
+
+    def read(self, unit: str) -> dict[bytes, Entry]:
+        known: dict[bytes, Entry] = {}
+        for source in self._sources:
+            for entry in _entries(source, unit):
+                if entry.status != "cancelled":
+                    known.setdefault(entry.key, entry)
+        return known
+
+    def usage(self) -> list[Usage]:
+        """Calls and tokens by role, replies of forked journals left out."""
+        rows = self._sources[0].execute(
+            "SELECT role, SUM(status != 'cancelled'), SUM(status = 'cancelled'), SUM(prompt_tokens),"
+            " SUM(completion_tokens) FROM replies GROUP BY role ORDER BY role"
+        )
+        return [Usage(*row) for row in rows]
+
+    async def close(self) -> None:
+        """Commit what is pending and close."""
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+        self._reader.shutdown()
+        for connection in (*self._sources, self._connection):
+            connection.close()
+
+
+class _Writer:
+    """The one thread that writes: takes all that is pending, commits it, tells the event loop."""
+
+    def __init__(self, connection: sqlite3.Connection, commit_rows: int) -> None:
+        self._connection = connection
+        self._commit_rows = commit_rows
+        self._pending: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._compress = zstandard.ZstdCompressor(level=3).compress
+        self._thread = threading.Thread(target=self._loop, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._pending.append((entry, future))
+        self._wake.set()
+        return future
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while batch := self._take():
+                self._commit(batch)
+            if self._stopping:
+                return
+
+    def _take(self) -> list[tuple[Entry, asyncio.Future[None]]]:
+        with self._lock:
+            batch = self._pending[: self._commit_rows]
+            del self._pending[: self._commit_rows]
+        return batch
+
+    def _commit(self, batch: list[tuple[Entry, asyncio.Future[None]]]) -> None:
+        error: Incomplete | None = None
+        try:
+            with self._connection:
+                self._connection.executemany(_INSERT, [self._row(entry) for entry, _ in batch])
+        except sqlite3.Error as cause:
+            error = Incomplete(
+                f"the journal cannot be written ({cause}); free space on its disk and run again"
+            )
+        futures = [future for _, future in batch]
+        with suppress(RuntimeError):  # the event loop is gone: nobody waits for these
+            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
+
+    def _row(self, entry: Entry) -> tuple[Any, ...]:
+        c = entry.completion
+        return (
+            entry.unit, entry.model, entry.key, entry.status, entry.role, json.dumps(entry.path), c.finish_reason,
+            c.prompt_tokens, c.completion_tokens, self._compress(c.text.encode("utf-8")),
+            self._ids(c.token_ids), self._ids(c.prompt_token_ids),
+        )  # fmt: skip
+
+    def _ids(self, ids: tuple[int, ...] | None) -> bytes | None:
+        return None if ids is None else self._compress(array("i", ids).tobytes())
+
+
+def _resolve(futures: list[asyncio.Future[None]], error: Incomplete | None) -> None:
+    for future in futures:
+        if not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+def transcript(path: Path, unit: str) -> list[Entry]:
+    """All of a unit's calls in the order in which they were answered, for people to read."""
+    connection = _read_only(path)
+    try:
+        return list(_entries(connection, unit))
+    finally:
+        connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA):
+            raise ConfigError(
+                f"{path}: journal of version {version}, this program writes {SCHEMA}; use a new run"
+            )
+        connection.executescript(_TABLES)
+        connection.execute(f"PRAGMA user_version={SCHEMA}")
+        connection.commit()
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{path}: cannot be used as a journal ({error}); name another journal.path"
+        ) from None
+    return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such journal; --fork takes a run directory that has one")
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def _entries(source: sqlite3.Connection, unit: str) -> Iterator[Entry]:
+    decompress = zstandard.ZstdDecompressor().decompress
+    rows = source.execute(_SELECT, (unit,))
+    for model, key, status, role, path, finish, prompt, completion, text, ids, prompt_ids in rows:
+        reply = Completion(
+            decompress(text).decode("utf-8"),
+            finish,
+            prompt,
+            completion,
+            _tuple(decompress(ids)) if ids is not None else None,
+            _tuple(decompress(prompt_ids)) if prompt_ids is not None else None,
+        )
+        yield Entry(unit, model, key, cast(Status, status), role, tuple(json.loads(path)), reply)
+
+
+def _tuple(data: bytes) -> tuple[int, ...]:
+    numbers = array("i")
+    numbers.frombytes(data)
+    return tuple(numbers)

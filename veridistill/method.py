@@ -1,0 +1,161 @@
+"""THE ALGORITHM, for one question: Self-Verified Distillation (arXiv 2605.26132).
+
+    for each of n candidates, in sampling order:
+        refuse it if it is malformed
+        ask v votes of each stage; it is accepted only if all of them are yes
+    keep the first candidate that its own author accepts
+
+It is written as if everything were asked. `lazy.first` and `lazy.every` see to it that little is, and the gate behind
+`ask` that the engine is never idle. Running over many questions is `pipeline`'s job.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from veridistill.cascade import Jury, vote
+from veridistill.decide import by_length, defect, ended_by, outcome, split
+from veridistill.domains import DomainRules
+from veridistill.errors import RequestRefused
+from veridistill.lazy import Ask, Branch, each, every, first
+from veridistill.prompts import message
+from veridistill.records import Candidate, Completion, Messages, Sampling, Seed, Verdict, Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides what is kept from one question, given the model's replies."""
+
+    candidates: int
+    stages: tuple[str, ...]
+    votes: int
+    selection: str
+    sampling: Sampling
+    rules: DomainRules
+    jury: Jury
+    reasoning: bool
+    run_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A candidate with its verdict."""
+
+    candidate: Candidate
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict.passed
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """What one question gave: all candidates that were judged, by index, and those that are kept."""
+
+    seed: Seed
+    judged: tuple[Judged, ...]
+    kept: tuple[Candidate, ...]
+
+
+async def distil(seed: Seed, ask: Ask, plan: Plan) -> Distilled:
+    """Generate, judge and select for one question."""
+    judged_candidates, kept = await SELECTIONS[plan.selection](seed, ask, plan)
+    return Distilled(seed, tuple(sorted(judged_candidates, key=lambda j: j.candidate.index)), tuple(kept))
+
+
+async def judged(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
+    """One candidate: sampled, checked, and put before the cascade."""
+    candidate = await generate(seed, index, plan, ask)
+    if reason := defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
+        return Judged(candidate, Verdict(seed.seed_id, index, "malformed", reason))
+    votes = await every(ballots(seed, candidate, plan), ask)
+    return Judged(candidate, Verdict(seed.seed_id, index, outcome(votes), ended_by(votes), tuple(votes)))
+
+
+async def generate(seed: Seed, index: int, plan: Plan, ask: Ask) -> Candidate:
+    """A sampled solution; an empty one when the engine refuses the question."""
+    try:
+        reply = await ask("solve", (seed.seed_id, index), solve_prompt(seed, plan), plan.sampling)
+    except RequestRefused:
+        reply = Completion("", "refused", 0, 0)
+    return Candidate(seed.seed_id, index, split(reply.text).answer, reply)
+
+
+def ballots(seed: Seed, candidate: Candidate, plan: Plan) -> list[Branch[Vote]]:
+    """The votes that must all be yes, stage by stage. Each is labelled by its stage and its place therein."""
+    return [
+        Branch(
+            f"{stage}.{index}",
+            (seed.seed_id, candidate.index, stage, index),
+            partial(vote, stage, seed, candidate, index, plan.jury),
+        )
+        for stage in plan.stages
+        for index in range(plan.votes)
+    ]
+
+
+def solve_prompt(seed: Seed, plan: Plan) -> Messages:
+    """What a candidate is sampled from, and what the training target follows: the same messages."""
+    return message(plan.rules.solve(plan.jury.prompts), question=seed.question)
+
+
+def attempts(seed: Seed, plan: Plan, order: list[int]) -> list[Branch[Judged]]:
+    return [Branch("candidate", (seed.seed_id, i), partial(judged, seed, i, plan)) for i in order]
+
+
+Selected = tuple[list[Judged], list[Candidate]]
+
+
+async def first_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+    """The first accepted candidate by sampling index: never by the time it finished."""
+    return await _first(seed, ask, plan, list(range(plan.candidates)))
+
+
+async def random_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+    """An accepted candidate at random: the first in an order derived from the run seed and the question."""
+    order = list(range(plan.candidates))
+    random.Random(f"{plan.run_seed}/{seed.seed_id}").shuffle(order)
+    return await _first(seed, ask, plan, order)
+
+
+async def shortest_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+    """The accepted candidate with the fewest tokens: all are sampled, then judged from the shortest on."""
+    branches = [
+        Branch("generate", (seed.seed_id, i), partial(_sampled, seed, i, plan))
+        for i in range(plan.candidates)
+    ]
+    candidates = [judged.candidate for judged in await each(branches, ask)]
+    return await _first(seed, ask, plan, [candidate.index for candidate in by_length(candidates)])
+
+
+async def all_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+    """Every accepted candidate, by index."""
+    results = await each(attempts(seed, plan, list(range(plan.candidates))), ask)
+    return results, [result.candidate for result in results if result.passed]
+
+
+async def unfiltered(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+    """The ablation without a filter: candidate 0, whatever it says, if it came to an end."""
+    result = await _sampled(seed, 0, plan, ask)
+    return [result], [result.candidate] if result.candidate.completion.finish_reason == "stop" else []
+
+
+async def _first(seed: Seed, ask: Ask, plan: Plan, order: list[int]) -> Selected:
+    results = await first(attempts(seed, plan, order), ask)
+    return results, [result.candidate for result in results if result.passed][:1]
+
+
+async def _sampled(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
+    candidate = await generate(seed, index, plan, ask)
+    return Judged(candidate, Verdict(seed.seed_id, index, "skipped"))
+
+
+SELECTIONS: dict[str, Callable[[Seed, Ask, Plan], Awaitable[Selected]]] = {
+    "first": first_valid,
+    "all": all_valid,
+    "shortest": shortest_valid,
+    "random": random_valid,
+    "unfiltered": unfiltered,
+}

@@ -1,0 +1,362 @@
+"""The steps of a run: build → curate → train → evaluate → report, for each round.
+
+Each step is a function of the run directory. Building and examining keep nothing but the journal and are replayed from
+it; a trained model is never trained again. The algorithm is `method`'s, the way to a model `ask`'s.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from veridistill import prompts, results, seeds, tables
+from veridistill.ask import Asker
+from veridistill.cascade import Jury
+from veridistill.config import Config, ModelSection
+from veridistill.domains import DOMAINS
+from veridistill.engines import model_directory, open_engine
+from veridistill.engines.base import Engine
+from veridistill.errors import BudgetReached, ConfigError, QualityGate
+from veridistill.evaluation import benchmarks, exam, statistics
+from veridistill.funnel import Funnel
+from veridistill.gate import Gate
+from veridistill.journal import Journal
+from veridistill.lab import world
+from veridistill.method import Distilled, Plan, distil, solve_prompt
+from veridistill.records import Attempt, Problem, Seed
+from veridistill.report import gather, page
+from veridistill.report.progress import Progress
+from veridistill.rundir import RoundDir, RunDir
+from veridistill.training import rows, sft
+
+
+@dataclass
+class Session:
+    """One process at work on a run: its progress, and what the steps share."""
+
+    run: RunDir
+    progress: Progress
+    gate: Gate | None = field(default=None, init=False)
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the step's seconds to the results, however it ends."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            results.add_seconds(self.run, step, time.monotonic() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A model that can be asked."""
+
+    engine: Engine
+    asker: Asker
+    plan: Plan
+
+
+async def run(session: Session) -> dict[str, Any]:
+    """All rounds from the seeds to the report. Raises `QualityGate` after the report when a build is not usable."""
+    results.start(session.run)
+    try:
+        with results.step(session.run, done="complete"):
+            async with _limited(session.config):
+                for number in range(1, session.config.rounds + 1):
+                    await _round(session, number)
+    finally:
+        report(session.run)
+    return results.read(session.run)
+
+
+async def _round(session: Session, number: int) -> None:
+    async with serving(session, number) as base:
+        await build(session, base, number)
+        if number == 1:
+            await examine(session, base, "base", number)
+    gate_build(session, number)
+    await train(session, number)
+    if session.config.evaluation.problems:
+        async with serving(session, number + 1) as after:
+            await examine(session, after, "after", number)
+
+
+def next_round(run: RunDir) -> int:
+    """The first round without a trained model, or the last."""
+    return next(
+        (n for n in range(1, run.config.rounds) if not run.round(n).model.exists()), run.config.rounds
+    )
+
+
+async def build_step(session: Session) -> dict[str, Any]:
+    """The next round's dataset alone. Raises `QualityGate` when it is not usable."""
+    number = next_round(session.run)
+    with results.step(session.run):
+        try:
+            async with serving(session, number) as base:
+                await build(session, base, number)
+            gate_build(session, number)
+        finally:
+            report(session.run)
+    return dict(results.read(session.run)["funnel"])
+
+
+async def train_step(session: Session) -> dict[str, Any]:
+    """The next round's model from a dataset that is there."""
+    number = next_round(session.run)
+    if not session.run.round(number).examples.is_file():
+        raise ConfigError(f"{session.run.path}: round {number} has no dataset; run veridistill build first")
+    with results.step(session.run):
+        gate_build(session, number)
+        await train(session, number)
+        report(session.run)
+    return {
+        "model": str(session.run.round(number).model),
+        **results.read(session.run)["rounds"][number - 1]["training"],
+    }
+
+
+async def evaluate_step(session: Session) -> dict[str, Any]:
+    """The exam of the base model and of the latest trained one, if there is any."""
+    trained = [n for n in range(1, session.config.rounds + 1) if session.run.round(n).model.exists()]
+    with results.step(session.run):
+        async with serving(session, 1) as base:
+            await examine(session, base, "base", 1)
+        if trained:
+            async with serving(session, trained[-1] + 1) as after:
+                await examine(session, after, "after", trained[-1])
+        report(session.run)
+    return {name: results.read(session.run)[name] for name in ("base", "after", "gain")}
+
+
+def model_of(run: RunDir, number: int) -> ModelSection:
+    """The model that round `number` starts from: the configured one, then each round's checkpoint."""
+    if number == 1:
+        return run.config.model
+    return run.config.model.model_copy(update={"path": str(run.round(number - 1).model), "revision": None})
+
+
+@asynccontextmanager
+async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
+    """The model of a round, behind the one path: journal, gate, engine."""
+    config = session.config
+    engine = await asyncio.to_thread(open_engine, config.engine, model_of(session.run, number))
+    try:
+        journal = Journal(session.run.journal, session.run.older, config.journal.commit_rows)
+        try:
+            gate = Gate(config.gate.width or engine.capacity, config.build.speculation == "idle")
+            session.gate = gate
+            asker = Asker(
+                engine,
+                journal,
+                gate,
+                config.build,
+                run_seed=config.seed,
+                max_tokens=config.limits.tokens,
+                window=config.build.window,
+            )
+            yield Serving(engine, asker, plan(config, engine))
+        finally:
+            session.gate = None
+            results.add_usage(session.run, journal.usage(), engine.stats())
+            await journal.close()
+    finally:
+        await engine.close()
+
+
+def plan(config: Config, engine: Engine) -> Plan:
+    """Everything that decides what is kept, from the configuration and what the model's template says of reasoning."""
+    reasoning = engine.reasons if config.model.reasoning == "auto" else config.model.reasoning == "required"
+    auto = "compact" if config.model.path == "lab" or not reasoning else "thinking"
+    jury = Jury(
+        prompts.load(auto if config.prompts == "auto" else config.prompts),
+        config.judge.sampling,
+        reasoning,
+        config.judge.infer_per_vote,
+        config.judge.max_reasks,
+    )
+    return Plan(
+        candidates=config.generate.candidates,
+        stages=config.judge.stages,
+        votes=config.judge.votes,
+        selection=config.build.selection,
+        sampling=config.generate.sampling,
+        rules=DOMAINS[config.seeds.domain],
+        jury=jury,
+        reasoning=reasoning,
+        run_seed=config.seed,
+    )
+
+
+def questions(run: RunDir) -> seeds.Seeds:
+    """The seed questions, validated whole; the lab writes its own file into the run directory first."""
+    section = run.config.seeds
+    if section.path == "lab":
+        section = section.model_copy(
+            update={"path": str(world.seeds_file(run.path, section.limit)), "id": "id"}
+        )
+    return seeds.load(section)
+
+
+def problems(run: RunDir) -> list[Problem]:
+    """The exam, or nothing."""
+    section = run.config.evaluation
+    if section.problems == "lab":
+        section = section.model_copy(update={"problems": str(world.exam_file(run.path, section.limit))})
+    return benchmarks.load(Path(section.problems), section.limit) if section.problems else []
+
+
+async def build(session: Session, serving: Serving, number: int) -> Funnel:
+    """Distil every question and write the round's tables and dataset."""
+    found = questions(session.run)
+    folder = session.run.round(number)
+    funnel = Funnel(serving.plan.stages)
+    with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
+        meter = serving.asker.meter
+        with Sink(folder, serving) as sink:
+            async for distilled in _distilled(serving, found.seeds):
+                funnel.add(distilled)
+                sink.add(distilled)
+                step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens)
+        rows.write_messages(tables.EXAMPLES.read(folder.examples), folder.dataset / "train.jsonl")
+    results.add_build(session.run, number, found, funnel, sink.curation, serving.engine)
+    return funnel
+
+
+async def _distilled(serving: Serving, found: Sequence[Seed]) -> AsyncGenerator[Distilled, None]:
+    async def work(seed: Seed, ask: Any) -> Distilled:
+        return await distil(seed, ask, serving.plan)
+
+    async with aclosing(serving.asker.over(found, lambda seed: seed.seed_id, work)) as stream:
+        async for distilled in stream:
+            yield distilled
+
+
+class Sink:
+    """Writes what was distilled: tables for people, examples for training. All appear at the end, or none."""
+
+    def __init__(self, folder: RoundDir, serving: Serving) -> None:
+        self.curation = rows.Curation()
+        self._curator = rows.Curator(serving.engine.stop_ids)
+        self._plan = serving.plan
+        self._folder = folder
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Sink":
+        enter, folder = self._stack.enter_context, self._folder
+        self._seeds = enter(tables.SEEDS.writer(folder.tables / "seeds.parquet"))
+        self._candidates = enter(tables.CANDIDATES.writer(folder.tables / "candidates.parquet"))
+        self._votes = enter(tables.VOTES.writer(folder.tables / "votes.parquet"))
+        self._examples = enter(tables.EXAMPLES.writer(folder.examples))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def add(self, distilled: Distilled) -> None:
+        kept = {candidate.index for candidate in distilled.kept}
+        self._seeds.add(distilled.seed)
+        for judged in distilled.judged:
+            index = judged.candidate.index
+            self._candidates.add(tables.CandidateRow.of(judged.candidate, judged.verdict, index in kept))
+            for vote in tables.VoteRow.of(judged.verdict):
+                self._votes.add(vote)
+        prompt = solve_prompt(distilled.seed, self._plan)
+        chosen = [rows.Kept(distilled.seed, candidate, prompt) for candidate in distilled.kept]
+        for example in self._curator.curate(chosen, self.curation):
+            self._examples.add(example)
+
+
+def gate_build(session: Session, number: int) -> None:
+    """Raise `QualityGate` when a build must not be trained on."""
+    section, built = session.config.quality, results.read(session.run)["rounds"][number - 1]
+    faults = []
+    if built["funnel"]["kept"] < section.min_kept:
+        faults.append(
+            f"{built['funnel']['kept']} candidates kept, fewer than quality.min_kept={section.min_kept}"
+        )
+    if built["invalid_share"] > section.max_invalid:
+        faults.append(
+            f"{built['invalid_share']:.0%} of votes invalid, above quality.max_invalid={section.max_invalid}"
+        )
+    if faults:
+        message = f"round {number} is not trained on: " + "; ".join(faults) + f"; see {session.run.report}"
+        results.warn(session.run, message)
+        raise QualityGate(message)
+
+
+async def train(session: Session, number: int) -> None:
+    """Fine-tune the round's model on its examples, in a process of its own."""
+    config, folder, model = session.config, session.run.round(number), model_of(session.run, number)
+    with session.timed("train"), session.progress.step("train", None, "steps") as step:
+        trained = await sft.train(
+            config.train,
+            model_directory(model),
+            model.revision,
+            folder.examples,
+            folder.train,
+            folder.model,
+            device=config.engine.device,
+            threads=config.engine.threads,
+            progress=lambda seen: step.update(seen.step, seen.total, loss=seen.loss),
+        )
+    results.add_training(session.run, number, trained)
+
+
+async def examine(session: Session, serving: Serving, which: str, number: int) -> None:
+    """Sit the exam, if there is one, and write the attempts."""
+    chosen = problems(session.run)
+    if not chosen:
+        return
+    section, path = session.config.evaluation, session.run.round(number).tables / f"exam_{which}.parquet"
+    found: list[Attempt] = []
+    meter = serving.asker.meter
+    with (
+        session.timed(f"exam_{which}"),
+        session.progress.step(f"exam {which}", len(chosen), "problems") as step,
+    ):
+        async with aclosing(
+            exam.sit(chosen, section, serving.plan.jury.prompts, session.config.seeds.domain, serving.asker)
+        ) as stream:
+            async for attempts in stream:
+                found += attempts
+                right = statistics.pass_at_1(found).pass_at_1
+                step.update(len(found) // section.samples, accuracy=f"{right:.1f} %", tokens=meter.new_tokens)
+    tables.ATTEMPTS.write(path, found)
+    results.add_exam(session.run, which, number, serving.engine.fingerprint)
+
+
+def report(run: RunDir) -> Path:
+    """Write `report.html` from what the run directory holds."""
+    return page.write(run.path, results.read(run), gather.examples(run))
+
+
+async def dry_run(session: Session, sample: int = 20) -> dict[str, Any]:
+    """Calls, tokens and time of a build, estimated from its first questions, whose replies stay in the journal."""
+    async with serving(session, 1) as base:
+        found = questions(session.run)
+        start = time.monotonic()
+        async for _ in _distilled(base, found.seeds[:sample]):
+            pass
+        seconds = time.monotonic() - start
+        return results.estimate(base.asker.meter, min(sample, len(found.seeds)), len(found.seeds), seconds)
+
+
+@asynccontextmanager
+async def _limited(config: Config) -> AsyncIterator[None]:
+    hours = config.limits.hours
+    try:
+        async with asyncio.timeout(hours * 3600 if hours else None) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise BudgetReached(f"limits.hours of {hours} reached; raise it and run again to go on") from None

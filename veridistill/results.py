@@ -1,0 +1,201 @@
+"""`results.json`: one object a program can read, kept up to date as the steps of a run end.
+
+What it holds is described in `docs/results.md`. Points are percentage points. Numbers are read off the tables, the
+journal and the steps; nothing is computed here but sums and the exam's statistics.
+"""
+
+import platform
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any, Literal
+
+import veridistill
+from veridistill import tables
+from veridistill.ask import Meter
+from veridistill.engines.base import Engine, EngineStats
+from veridistill.errors import QualityGate
+from veridistill.evaluation import exam, statistics
+from veridistill.funnel import Funnel
+from veridistill.journal import Usage
+from veridistill.records import Attempt
+from veridistill.rundir import RunDir, read_json, write_json
+from veridistill.seeds import Seeds
+from veridistill.training.rows import Curation
+from veridistill.training.sft import TrainResult
+
+Status = Literal["running", "complete", "incomplete", "gate_failed"]
+_LIBRARIES = ("torch", "transformers", "trl", "vllm", "ray")
+
+
+def read(run: RunDir) -> dict[str, Any]:
+    return read_json(run.results)
+
+
+def start(run: RunDir) -> None:
+    """A fresh object; seconds and cancelled tokens of earlier processes on this run are carried over."""
+    old = read(run)
+    data = {
+        "version": veridistill.__version__,
+        "status": "running",
+        "base": None,
+        "after": None,
+        "gain": None,
+        "funnel": None,
+        "outcomes": None,
+        "votes": None,
+        "calls": {"total": 0},
+        "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "by_role": {}},
+        "seconds": old.get("seconds", {}),
+        "rounds": [],
+        "warnings": [],
+        "config": run.config.model_dump(mode="json"),
+        "versions": _versions(),
+        "fingerprints": {},
+    }
+    data["tokens"]["cancelled"] = old.get("tokens", {}).get("cancelled", 0)
+    write_json(run.results, data)
+
+
+@contextmanager
+def step(run: RunDir, done: Status = "incomplete") -> Iterator[None]:
+    """Keep `status` true, however the block ends; a single step leaves a run incomplete."""
+    if not run.results.is_file():
+        start(run)
+    try:
+        yield
+        _merge(run, status=done)
+    except BaseException as error:
+        _merge(run, status="gate_failed" if isinstance(error, QualityGate) else "incomplete")
+        raise
+
+
+def warn(run: RunDir, message: str) -> None:
+    _merge(run, warnings=[*read(run).get("warnings", []), message])
+
+
+def add_seconds(run: RunDir, step: str, seconds: float) -> None:
+    known = read(run).get("seconds", {})
+    _merge(run, seconds={**known, step: round(known.get(step, 0.0) + seconds, 3)})
+
+
+def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats) -> None:
+    """Calls and tokens by role over the whole journal; `stats` of the engine that is about to close."""
+    rows = list(usage)
+    cancelled = read(run).get("tokens", {}).get("cancelled", 0) + stats.cancelled_tokens
+    calls = {row.role: row.calls for row in rows}
+    _merge(
+        run,
+        calls=calls | {"total": sum(calls.values()), "cancelled": sum(row.cancelled for row in rows)},
+        tokens={
+            "prompt": sum(row.prompt_tokens for row in rows),
+            "completion": sum(row.completion_tokens for row in rows),
+            "cancelled": cancelled,
+            "by_role": {
+                row.role: {"prompt": row.prompt_tokens, "completion": row.completion_tokens} for row in rows
+            },
+        },
+    )
+
+
+def add_build(
+    run: RunDir, number: int, seeds: Seeds, funnel: Funnel, curation: Curation, engine: Engine
+) -> None:
+    """What a build counted; the top level shows the latest round."""
+    built = {
+        "funnel": funnel.counts(),
+        "outcomes": {
+            name: funnel.outcomes[name] for name in ("accepted", "rejected", "malformed", "unjudged")
+        },
+        "defects": dict(sorted(funnel.defects.items())),
+        "votes": funnel.ballots(),
+        "invalid_share": funnel.invalid_share,
+        "questions_kept": funnel.questions_kept,
+        "duplicate_seeds": seeds.num_duplicates,
+        "examples": curation.examples,
+        "dropped_examples": dict(curation.dropped),
+        "model": engine.fingerprint,
+    }
+    data = read(run)
+    rounds = [*data["rounds"][: number - 1], built]
+    names = data["fingerprints"] | ({"base": engine.fingerprint} if number == 1 else {})
+    top = {name: built[name] for name in ("funnel", "outcomes", "votes")}
+    _merge(run, rounds=rounds, fingerprints=names, **top)
+
+
+def add_training(run: RunDir, number: int, trained: TrainResult) -> None:
+    rounds = read(run)["rounds"]
+    rounds[number - 1]["training"] = {
+        name: value for name, value in asdict(trained).items() if name != "losses"
+    }
+    _merge(run, rounds=rounds)
+
+
+def add_exam(run: RunDir, which: str, number: int, fingerprint: str) -> None:
+    """`base` or `after` from the attempts' table, and the paired gain once both are there."""
+    data = read(run)
+    folder = run.round(number).tables
+    attempts = list(tables.ATTEMPTS.read(folder / f"exam_{which}.parquet"))
+    update = {which: exam_summary(attempts), "fingerprints": data["fingerprints"] | {which: fingerprint}}
+    if which == "after":
+        before = tables.ATTEMPTS.read(run.round(1).tables / "exam_base.parquet")
+        update["gain"] = gain(list(before), attempts)
+        data["rounds"][number - 1]["after"] = update[which]
+        update["rounds"] = data["rounds"]
+    _merge(run, **update)
+
+
+def exam_summary(attempts: list[Attempt]) -> dict[str, Any]:
+    """`pass_at_1` and `se` in points, `num_problems`, `samples`, and the rates beside them."""
+    summary = exam.summary(attempts)
+    rates = {name: getattr(summary, name) for name in ("truncated", "no_answer", "refused", "tokens")}
+    return asdict(summary.result) | rates
+
+
+def gain(before: list[Attempt], after: list[Attempt]) -> dict[str, Any]:
+    """The paired difference over questions with its 95 % t interval, in points."""
+    means = [statistics.question_means(attempts) for attempts in (before, after)]
+    return asdict(statistics.gain(means[0], means[1]))
+
+
+def estimate(meter: Meter, sample: int, total: int, seconds: float) -> dict[str, Any]:
+    """A build's calls, tokens and time, in proportion to those of its first `sample` questions."""
+    scale = total / max(sample, 1)
+    prompt, completion = sum(meter.prompt_tokens.values()), sum(meter.completion_tokens.values())
+    return {
+        "questions": total,
+        "sampled_questions": sample,
+        "calls": round(scale * sum(meter.calls.values())),
+        "prompt_tokens": round(scale * prompt),
+        "completion_tokens": round(scale * completion),
+        "seconds": round(scale * seconds, 1),
+        "calls_by_role": {role: round(scale * num) for role, num in sorted(meter.calls.items())},
+        "from_journal": meter.hits,
+    }
+
+
+def _merge(run: RunDir, **parts: Any) -> None:
+    write_json(run.results, read(run) | parts)
+
+
+def _versions() -> dict[str, str]:
+    found = {"veridistill": veridistill.__version__, "python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def summary_line(data: dict[str, Any]) -> str:
+    """The headline for a terminal."""
+    if data.get("gain"):
+        g, base, after = data["gain"], data["base"], data["after"]
+        return (
+            f"pass@1 {base['pass_at_1']:.1f} -> {after['pass_at_1']:.1f}: gain {g['mean']:+.1f} points, 95 % interval"
+            f" [{g['low']:+.1f}, {g['high']:+.1f}], {base['num_problems']} problems x {base['samples']} samples"
+        )
+    funnel = data.get("funnel")
+    return f"{funnel['kept']} of {funnel['seeds']} questions kept; no exam" if funnel else "nothing built yet"

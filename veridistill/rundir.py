@@ -1,0 +1,154 @@
+"""A run is a directory: where its files lie, its lock, and the rule by which it may be resumed.
+
+`config.yaml` holds the resolved configuration. The same command goes on with a run; another *identity* field is refused
+with the differences, since it would mix two experiments; a fork makes a new run that reads the old journal.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veridistill.config import Config, dump, identity_differences, load
+from veridistill.errors import ConfigError, RunLocked
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDir:
+    """The files of one round; `model` appears by an atomic rename once training is done."""
+
+    path: Path
+
+    @property
+    def tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset"
+
+    @property
+    def train(self) -> Path:
+        return self.path / "train"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def examples(self) -> Path:
+        return self.dataset / "examples.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The files of a run. `older`: journals of the runs that it forks."""
+
+    path: Path
+    config: Config
+    older: tuple[Path, ...] = ()
+
+    @property
+    def journal(self) -> Path:
+        return journal_path(self.path, self.config)
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def round(self, number: int) -> RoundDir:
+        return RoundDir(self.path / "rounds" / str(number))
+
+
+def journal_path(path: Path, config: Config) -> Path:
+    return Path(config.journal.path) if config.journal.path else path / "journal.sqlite"
+
+
+def stored_config(path: Path) -> Config:
+    """The configuration of an existing run. Raises `ConfigError` when there is none."""
+    if not (path / "config.yaml").is_file():
+        raise ConfigError(
+            f"{path}: not a run directory (no config.yaml); start one with veridistill run --out {path}"
+        )
+    return load(path / "config.yaml")
+
+
+@contextmanager
+def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator[RunDir]:
+    """Create or resume the run at `path`, locked for this process.
+
+    Raises `RunLocked` when another process holds it and `ConfigError` when it cannot be written or an identity field
+    of `config` differs from the stored one.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be used as a run directory ({error.strerror}); name another --out"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLocked(
+                f"{path}: in use by another process; wait for it, or name another --out"
+            ) from None
+        yield _checked(path, config, older)
+    finally:
+        os.close(lock)
+
+
+def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
+    stored = path / "config.yaml"
+    if stored.is_file() and (differences := identity_differences(load(stored), config)):
+        listed = "\n  ".join(differences)
+        raise ConfigError(
+            f"{path}: holds a run with other settings; resume it with the same ones, or make a new run from its"
+            f" replies with --fork:\n  {listed}"
+        )
+    forks = path / "forks.json"
+    if older and not forks.is_file():
+        write_atomically(forks, json.dumps([str(journal.absolute()) for journal in older]))
+    write_atomically(stored, dump(config))
+    return RunDir(
+        path, config, tuple(Path(p) for p in json.loads(forks.read_text())) if forks.is_file() else ()
+    )
+
+
+def forked_journals(path: Path) -> tuple[Path, ...]:
+    """The journals that a fork of the run at `path` reads: its own, then those it forked itself."""
+    forks = path / "forks.json"
+    older = [Path(p) for p in json.loads(forks.read_text())] if forks.is_file() else []
+    return (journal_path(path, stored_config(path)), *older)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty when the file does not exist."""
+    if not path.is_file():
+        return {}
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(data, dict)
+    return data
