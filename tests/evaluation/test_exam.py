@@ -1,0 +1,89 @@
+"""The exam against a plain double of the asker; the real one has its own tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+
+from veridistill import prompts
+from veridistill.config import EvaluationSection
+from veridistill.errors import EngineDown, RequestRefused
+from veridistill.evaluation.exam import Ask, sit, summary
+from veridistill.records import Attempt, Completion, Messages, Path, Problem, Sampling
+
+PROBLEMS = [Problem(f"p{i}", "bench", "integer", f"What is {i}+1?", str(i + 1)) for i in range(3)]
+SECTION = EvaluationSection(samples=4, temperature=0.5, max_tokens=99)
+
+
+class Replies:
+    """Answers by path; keeps what it was asked, and how many asks of one problem were open at once."""
+
+    def __init__(self, answer: Callable[[Path], Completion]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, Path, Messages, Sampling]] = []
+        self.open = self.widest = 0
+        self.units: list[str] = []
+
+    async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
+        self.asked.append((role, path, messages, sampling))
+        self.open += 1
+        self.widest = max(self.widest, self.open)
+        try:
+            await asyncio.sleep(0)
+            return self.answer(path)
+        finally:
+            self.open -= 1
+
+    async def over(
+        self, items: Iterable[Any], unit: Callable[[Any], str], work: Callable[[Any, Ask], Awaitable[Any]]
+    ) -> AsyncIterator[Any]:
+        for item in items:
+            self.units.append(unit(item))
+            yield await work(item, self)
+
+
+def boxed(value: object, finish_reason: str = "stop") -> Completion:
+    return Completion(f"<think>x</think>\\boxed{{{value}}}", finish_reason, 5, 7)
+
+
+async def results(asker: Replies) -> list[list[Attempt]]:
+    prompt_set = prompts.load("compact")
+    return [attempts async for attempts in sit(PROBLEMS, SECTION, prompt_set, "math", asker)]
+
+
+def test_every_sample_is_asked_once_with_the_prompt_of_generation() -> None:
+    asker = Replies(lambda path: boxed(int(str(path[1])[1:]) + 1 if path[2] in (0, 3) else 0))
+    graded = asyncio.run(results(asker))
+    assert asker.units == ["bench/p0", "bench/p1", "bench/p2"]
+    paths = [("bench", f"p{p}", i) for p in range(3) for i in range(4)]
+    assert sorted(path for _, path, _, _ in asker.asked) == paths
+    assert {role for role, *_ in asker.asked} == {"exam"}
+    assert {sampling for *_, sampling in asker.asked} == {Sampling(0.5, 0.95, 0, 99)}
+    expected = prompts.message(prompts.load("compact").solve_math, question=PROBLEMS[0].question)
+    assert asker.asked[0][2] == expected
+    assert asker.widest == 4
+    assert [[a.correct for a in group] for group in graded] == [[True, False, False, True]] * 3
+    assert [a.index for a in graded[0]] == [0, 1, 2, 3]
+
+
+def test_a_refused_request_is_a_wrong_attempt() -> None:
+    def answer(path: Path) -> Completion:
+        if path[2] == 1:
+            raise RequestRefused("prompt too long")
+        return boxed(0, "length") if path[2] == 2 else Completion("<think>", "length", 5, 99)
+
+    graded = asyncio.run(results(Replies(answer)))[0]
+    assert (graded[1].correct, graded[1].error) == (False, "refused: prompt too long")
+    made = summary(graded)
+    assert (made.truncated, made.no_answer, made.refused) == (75, 75, 25)
+    assert made.tokens == pytest.approx((99 + 0 + 7 + 99) / 4)
+    assert (made.result.pass_at_1, made.result.se, made.result.samples) == (0, None, 4)
+
+
+def test_an_engine_that_is_down_ends_the_exam_with_its_own_error() -> None:
+    def answer(path: Path) -> Completion:
+        raise EngineDown("gone")
+
+    with pytest.raises(EngineDown, match="gone"):
+        asyncio.run(results(Replies(answer)))
