@@ -206,11 +206,11 @@ def write_dataset(examples: Iterable[Example], folder: Path) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True)
     num = EXAMPLES.write(folder / "examples.parquet", examples)
-    _write_messages(EXAMPLES.read(folder / "examples.parquet"), folder / "train.jsonl")
+    write_messages(EXAMPLES.read(folder / "examples.parquet"), folder / "train.jsonl")
     return num
 
 
-def _write_messages(examples: Iterable[Example], path: Path) -> None:
+def write_messages(examples: Iterable[Example], path: Path) -> None:
     """One JSON object a line, for people and other trainers."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
