@@ -185,7 +185,7 @@ class _Search(Generic[R]):
         if self.waiting:
             self.ask.offer(self)
         if entry.task is None:
-            in_place = not self.ask.idle or (not self.ordered and self.ask.known(entry.branch))
+            in_place = not self.ask.idle or self.ask.known(entry.branch)
             if in_place:
                 await entry.run()
             else:
