@@ -156,7 +156,7 @@ def test_unseeded_replies_differ(tiny_model: Path) -> None:
 
 
 def test_finish_reasons_and_end_of_turn(engine: LocalEngine) -> None:
-    hot = Sampling(1.5, 1.0, 0, 300)
+    hot = Sampling(1.5, 1.0, 0, 120)
     replies = asyncio.run(together(engine, [(QUESTIONS[0], hot, seed) for seed in range(24)]))
     end_id = engine.prompts.tokenizer.eos_token_id
     assert {c.finish_reason for c in replies} >= {"stop"}
@@ -265,6 +265,39 @@ def test_300_calls_at_once(tiny_model: Path) -> None:
     assert stats.completion_tokens == sum(r.completion_tokens for r in replies)
     assert stats.prompt_tokens == sum(r.prompt_tokens for r in replies)
     asyncio.run(engine.close())
+
+
+def test_exhausted_memory_shrinks_the_batch_and_changes_no_reply(
+    tiny_model: Path, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [(q, Sampling(0.8, 0.95, 0, 130), i) for i, q in enumerate(QUESTIONS)]
+    wanted = asyncio.run(together(engine, calls))
+    resize, prefill = decode.Slots._resize, decode.Slots._prefill
+    failed = Counter[str]()
+
+    def failing_resize(self: decode.Slots, shape: tuple[int, ...]) -> None:
+        if shape[2] > self._keys[0].shape[2] and failed["resize"] < 2:
+            failed["resize"] += 1
+            keys, self._keys = self._keys, []
+            resize(self, shape)  # midway: the values have grown, the keys have not
+            self._keys = keys
+            raise torch.OutOfMemoryError("out of memory")
+        resize(self, shape)
+
+    def failing_prefill(self: decode.Slots, bodies: Any, slots: Any) -> None:
+        if self._num > 8 and failed["prefill"] < 1:
+            failed["prefill"] += 1
+            raise torch.OutOfMemoryError("out of memory")
+        prefill(self, bodies, slots)
+
+    monkeypatch.setattr(decode.Slots, "_resize", failing_resize)
+    monkeypatch.setattr(decode.Slots, "_prefill", failing_prefill)
+    small = load(tiny_model, batch_size=12)
+    assert asyncio.run(together(small, calls)) == wanted
+    assert failed == {"resize": 2, "prefill": 1}
+    assert small._worker._batch_size < 4  # type: ignore[union-attr]
+    assert small.stats().completion_tokens == sum(reply.completion_tokens for reply in wanted)
+    asyncio.run(small.close())
 
 
 def test_a_failing_model_ends_every_call_with_its_cause(tiny_model: Path) -> None:

@@ -28,12 +28,17 @@ _REDRAWS = 8  # rejected draws of a token before the exact fallback
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One sequence to decode. `born` is the batch's step count when it was admitted."""
+    """One sequence to decode.
+
+    `sampled` are tokens of an earlier stay in the batch, from which it goes on; `born` is the batch's step count
+    at its first token.
+    """
 
     prompt: Sequence[int]
     sampling: Sampling
     seed: int
     limit: int
+    sampled: tuple[int, ...] = ()
     born: int = 0
 
 
@@ -57,6 +62,10 @@ class Pool(Protocol):
 
     def keep(self, order: Sequence[int]) -> None:
         """Row i becomes what row order[i] was. `order` moves rows towards the front alone."""
+        ...
+
+    def shrink(self) -> None:
+        """Give back the memory that the present rows do not use."""
         ...
 
 
@@ -113,14 +122,26 @@ class Slots:
         if have[2] < width:
             width = -(-max(width + 64, have[2] * 3 // 2) // 64) * 64
         shape = (max(rows, self._num), like.shape[1], max(width, have[2]), like.shape[3])
-        for store in (self._keys, self._values):
-            for layer in range(num_layers):
-                grown = like.new_zeros(shape)
-                if have[0]:
-                    grown[: have[0], :, : have[2]] = store[layer]
-                    store[layer] = grown
-                else:
-                    store.append(grown)
+        if not self._keys:
+            self._keys = [like.new_zeros(shape) for _ in range(num_layers)]
+            self._values = [like.new_zeros(shape) for _ in range(num_layers)]
+        else:
+            self._resize(shape)
+
+    def _resize(self, shape: tuple[int, ...]) -> None:
+        """Copy tensor by tensor, the first one last: after a failure midway it still tells the old size."""
+        for store in (self._values, self._keys):
+            for layer in reversed(range(len(store))):
+                old = store[layer]
+                rows, width = min(shape[0], old.shape[0]), min(shape[2], old.shape[2])
+                new = old.new_zeros(shape)
+                new[:rows, :, :width] = old[:rows, :, :width]
+                store[layer] = new
+                del old
+
+    def shrink(self) -> None:
+        if self._keys:
+            self._resize((self._num, *self._keys[0].shape[1:]))
 
     def step(self, last: "Tensor", position: "Tensor", width: int) -> "Tensor":
         import torch
@@ -215,6 +236,9 @@ class RowByRow:
     def keep(self, order: Sequence[int]) -> None:
         self._caches = [self._caches[row] for row in order]
 
+    def shrink(self) -> None:
+        """Each row's cache went with its row."""
+
 
 def pool_for(model: Any, max_rows: int) -> Pool:
     """`Slots` where the model's layers allow it and a probe agrees with `RowByRow`, else `RowByRow`."""
@@ -268,19 +292,28 @@ class Batch:
     def admit(self, rows: Sequence[Row]) -> None:
         import torch
 
-        self._pool.add([row.prompt for row in rows])
+        try:
+            self._pool.add([(*row.prompt, *row.sampled) for row in rows])
+        except torch.OutOfMemoryError:
+            self._pool.keep(range(len(self.rows)))
+            raise
         ints, floats = [], []
         for row in rows:
-            row.born = self._steps
-            s = row.sampling
-            ints.append((row.prompt[-1], len(row.prompt) - 1, 0, row.limit, row.seed, s.top_k))
+            num, s = len(row.sampled), row.sampling
+            row.born = self._steps - num
+            last = row.sampled[-1] if num else row.prompt[-1]
+            ints.append((last, len(row.prompt) + num - 1, num, row.limit, row.seed, s.top_k))
             floats.append((s.temperature, s.top_p))
         self.rows += rows
         self._ints = torch.cat([self._ints, torch.tensor(ints, device=self._device)])
         self._floats = torch.cat(
             [self._floats, torch.tensor(floats, device=self._device, dtype=torch.float32)]
         )
-        self._sampled = torch.nn.functional.pad(self._sampled, (0, 0, 0, len(rows)))
+        wider = max(0, max(len(row.sampled) for row in rows) - self._sampled.shape[1])
+        self._sampled = torch.nn.functional.pad(self._sampled, (0, wider, 0, len(rows)))
+        for index, row in enumerate(rows, len(self.rows) - len(rows)):
+            if row.sampled:
+                self._sampled[index, : len(row.sampled)] = torch.tensor(row.sampled, device=self._device)
         self._recompose()
 
     def _recompose(self) -> None:
@@ -296,7 +329,10 @@ class Batch:
         return self._steps - row.born
 
     def step(self) -> list[Finished]:
-        """One more token for every row; the rows that are done leave the batch."""
+        """One more token for every row; the rows that are done leave the batch.
+
+        A step that runs out of memory changes nothing: it can be taken again with fewer rows (`evict`).
+        """
         import torch
 
         ints = self._ints
@@ -329,6 +365,17 @@ class Batch:
         if indices:
             self._leave(indices)
         return tokens
+
+    def evict(self) -> list[Row]:
+        """Take out the half of the rows that has sampled least, to go on later, and give their memory back."""
+        order = sorted(range(len(self.rows)), key=lambda index: self.count(self.rows[index]))
+        indices = order[: (len(order) + 1) // 2]
+        rows = [self.rows[index] for index in indices]
+        for index, row in zip(indices, rows, strict=True):
+            row.sampled = self._tokens(index, row)
+        self._leave(indices)
+        self._pool.shrink()
+        return rows
 
     def _tokens(self, index: int, row: Row) -> tuple[int, ...]:
         return tuple(self._sampled[index, : self.count(row)].tolist())

@@ -31,7 +31,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _JOINER = "\u200d"
 _WHOLE_FILE = 64 << 20  # weights files up to this size are hashed whole
 _BLOCK = 1 << 20
-_RENDERED = 4096  # prompts remembered, so that the votes of one prompt are rendered once
+_REMEMBERED = 1 << 20  # prompt tokens remembered, so that the votes of one prompt are rendered once
 _PATIENCE = 32  # steps a free row may wait for company before it is filled
 
 
@@ -210,10 +210,31 @@ class _Worker:
             while not self._stopping:
                 self._read(block=not batch.rows and not self._waiting)
                 self._drop(batch)
-                if rows := self._newcomers(batch):
-                    batch.admit(rows)
-                if batch.rows:
-                    self._deliver([(self._jobs.pop(done.row), done) for done in batch.step()])
+                self._advance(batch)
+
+    def _advance(self, batch: Batch) -> None:
+        """Admit and decode; where the GPU's memory is exhausted, with fewer rows from now on."""
+        import torch
+
+        rows = self._newcomers(batch)
+        try:
+            if rows:
+                batch.admit(rows)
+                rows = []
+            finished = batch.step() if batch.rows else []
+        except torch.OutOfMemoryError:
+            if len(batch.rows) + len(rows) == 1:
+                raise
+        else:
+            self._deliver([(self._jobs.pop(done.row), done) for done in finished])
+            return
+        if rows:
+            self._batch_size = len(batch.rows) + len(rows) // 2
+        else:
+            rows = batch.evict()
+            self._batch_size = len(batch.rows)
+        self._waiting = rows + self._waiting
+        _free_gpu_memory()
 
     def _read(self, block: bool) -> None:
         with contextlib.suppress(queue.Empty):
@@ -285,6 +306,7 @@ class Prompts:
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._own: dict[tuple[str, ...], int] = {}
         self._cache: dict[Messages, tuple[int, ...]] = {}
+        self._cached_tokens = 0
 
     def ids(self, messages: Messages) -> tuple[int, ...]:
         """The rendered prompt. Raises `RequestRefused` if it has more control ids than the template's own."""
@@ -298,9 +320,10 @@ class Prompts:
             raise RequestRefused(
                 f"the prompt has {found} control tokens, its chat template {self._own[roles]}"
             )
-        if len(self._cache) >= _RENDERED:
+        if (size := self._cached_tokens + len(ids)) > _REMEMBERED:
             self._cache.clear()
-        self._cache[messages] = ids
+            size = len(ids)
+        self._cache[messages], self._cached_tokens = ids, size
         return ids
 
     def text(self, ids: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from binascii import crc32, crc_hqx
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import cycle, islice, repeat
 from math import exp
 from pathlib import Path
@@ -356,11 +357,15 @@ def _mark(prompt: str) -> int:
 
 
 def _completion(text: str, reason: str, prompt: str, num: int) -> Completion:
-    prompt_ids = tuple(map(crc_hqx, prompt.encode("utf-8", "replace").split(), repeat(0)))
-    words = tuple(map(crc_hqx, text.encode("utf-8", "replace").split(), repeat(0))) or (0,)
+    prompt_ids, words = _word_ids(prompt), _word_ids(text) or (0,)
     end = (END_ID,) if reason == "stop" else ()
     ids = (*islice(cycle(words), num - len(end)), *end)
     return Completion(text, reason, len(prompt_ids), num, ids, prompt_ids)
+
+
+@lru_cache(maxsize=1024)
+def _word_ids(text: str) -> tuple[int, ...]:
+    return tuple(map(crc_hqx, text.encode("utf-8", "replace").split(), repeat(0)))
 
 
 def _fault(name: str, value: Any, default: Any) -> str | None:
