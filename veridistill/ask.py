@@ -25,7 +25,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from veridistill.engines.base import Engine
 from veridistill.errors import BudgetReached, RequestRefused
 from veridistill.gate import Gate, Need
-from veridistill.journal import Entry, Journal
+from veridistill.journal import Entry
 from veridistill.lazy import Branch, Offer, Result
 from veridistill.records import Completion, Messages, Path, Request, Sampling
 
@@ -47,9 +47,22 @@ class Policy(Protocol):
     def audit_share(self) -> float: ...
 
 
+class Replies(Protocol):
+    """Where replies are kept: `journal.Journal`, or what stands in for one."""
+
+    async def replies(self, unit: str) -> dict[bytes, Entry]: ...
+
+    async def append(self, entry: Entry) -> None: ...
+
+    def note(self, entry: Entry) -> None: ...
+
+
 @dataclass
 class Meter:
-    """Replies used in this process, by role, whether they came from the journal (hits) or the engine."""
+    """Replies used in this process, by role, whether they came from the journal (hits) or the engine.
+
+    A reply that several branches of a unit share is counted once.
+    """
 
     calls: dict[str, int] = field(default_factory=dict)
     prompt_tokens: dict[str, int] = field(default_factory=dict)
@@ -68,12 +81,14 @@ class Asker:
 
     `fingerprint`: identity of the model (weights, tokenizer, chat template). `max_tokens`: new prompt and completion
     tokens after which the run stops with `BudgetReached`. `keep_ids`: roles whose token ids are journalled.
+    `foresight`: whether the order of the asks may depend on what the journal holds; without it a replay measures what
+    a policy would have cost.
     """
 
     def __init__(
         self,
         engine: Engine,
-        journal: Journal,
+        journal: Replies,
         gate: Gate,
         policy: Policy,
         *,
@@ -82,6 +97,7 @@ class Asker:
         max_tokens: int | None = None,
         window: int | None = None,
         keep_ids: frozenset[str] = frozenset({"solve"}),
+        foresight: bool = True,
     ) -> None:
         self.engine = engine
         self.journal = journal
@@ -92,6 +108,7 @@ class Asker:
         self.max_tokens = max_tokens
         self.window = window or 4 * gate.width
         self.keep_ids = keep_ids
+        self.foresight = foresight
         self.meter = Meter()
 
     @asynccontextmanager
@@ -101,7 +118,8 @@ class Asker:
         rank = self.gate.open_unit()
         try:
             exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
-            paths = frozenset(e.path[:4] for e in known.values() if e.model == self.fingerprint)
+            seen = known.values() if self.foresight else ()
+            paths = frozenset(e.path[:4] for e in seen if e.model == self.fingerprint)
             yield UnitAsk(self, _Unit(name, rank, exhaustive, known, paths), Need())
         finally:
             self.gate.close_unit()
@@ -156,6 +174,7 @@ class _Unit:
     known: dict[bytes, Entry]
     paths: frozenset[Path]
     running: dict[bytes, asyncio.Event] = field(default_factory=dict)
+    used: set[bytes] = field(default_factory=set)
 
 
 class UnitAsk:
@@ -174,6 +193,7 @@ class UnitAsk:
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         asker, unit = self._asker, self._unit
         request = Request(asker.run_seed, asker.fingerprint, role, path, messages, sampling)
+        asker.meter.hits += request.key in unit.known
         while (entry := unit.known.get(request.key)) is None:
             if (same := unit.running.get(request.key)) is not None:
                 await same.wait()
@@ -187,7 +207,9 @@ class UnitAsk:
         return self._use(entry)
 
     def _use(self, entry: Entry) -> Completion:
-        self._asker.meter.count(entry.role, entry.completion)
+        if entry.key not in self._unit.used:
+            self._unit.used.add(entry.key)
+            self._asker.meter.count(entry.role, entry.completion)
         ask: UnitAsk | None = self
         while ask is not None:
             ask._spent += entry.completion.completion_tokens
@@ -209,8 +231,9 @@ class UnitAsk:
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
-        asker.meter.new_tokens += entry.completion.prompt_tokens + entry.completion.completion_tokens
-        await asker.journal.append(entry)
+            # The slot is held until the reply is on disk: a kill repeats at most a gate's width of calls.
+            asker.meter.new_tokens += entry.completion.prompt_tokens + entry.completion.completion_tokens
+            await asker.journal.append(entry)
         unit.known[request.key] = entry
 
     def _entry(self, request: Request, status: Any, reply: Completion) -> Entry:

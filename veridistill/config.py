@@ -109,6 +109,9 @@ class BuildSection(Section):
     order: Literal["cheapest", "paper"] = runtime("cheapest", "order of the votes of one candidate")
     speculation: Literal["idle", "off"] = runtime("idle", "use slots that nothing needed wants")
     audit_share: float = runtime(0.02, "share of questions that is asked exhaustively", ge=0, le=1)
+    extra_stages: tuple[StageName, ...] = runtime(
+        (), "stages that exhaustive asking asks besides judge.stages, for comparison: no say in what is kept"
+    )
     window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
 
 

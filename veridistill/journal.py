@@ -76,8 +76,8 @@ class Journal:
     def __init__(self, path: Path, older: Sequence[Path] = (), commit_rows: int = 512) -> None:
         self._path = path
         self._connection = _open(path)
-        self._reader = ThreadPoolExecutor(1, "journal-reader")
-        self._sources = [_read_only(other) for other in (path, *older)]
+        self._reading = ThreadPoolExecutor(1, "journal-reader")
+        self._reader = Reader((path, *older))
         self._writer = _Writer(self._connection, commit_rows)
 
     async def append(self, entry: Entry) -> None:
@@ -90,9 +90,28 @@ class Journal:
 
     async def replies(self, unit: str) -> dict[bytes, Entry]:
         """What is known of a unit, by request key; cancelled calls left out."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self.read, unit)
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.read, unit)
+
+    def usage(self) -> list[Usage]:
+        """Calls and tokens by role, replies of forked journals left out."""
+        return self._reader.usage()
+
+    async def close(self) -> None:
+        """Commit what is pending and close."""
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+        self._reading.shutdown()
+        self._reader.close()
+        self._connection.close()
+
+
+class Reader:
+    """Journals to read from, never written: what an earlier one knows of a request goes before a later one's."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._sources = [_read_only(path) for path in paths]
 
     def read(self, unit: str) -> dict[bytes, Entry]:
+        """What is known of a unit, by request key; cancelled calls left out."""
         known: dict[bytes, Entry] = {}
         for source in self._sources:
             for entry in _entries(source, unit):
@@ -101,19 +120,16 @@ class Journal:
         return known
 
     def usage(self) -> list[Usage]:
-        """Calls and tokens by role, replies of forked journals left out."""
+        """Calls and tokens by role in the first of the journals."""
         rows = self._sources[0].execute(
             "SELECT role, SUM(status != 'cancelled'), SUM(status = 'cancelled'), SUM(prompt_tokens),"
             " SUM(completion_tokens) FROM replies GROUP BY role ORDER BY role"
         )
         return [Usage(*row) for row in rows]
 
-    async def close(self) -> None:
-        """Commit what is pending and close."""
-        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
-        self._reader.shutdown()
-        for connection in (*self._sources, self._connection):
-            connection.close()
+    def close(self) -> None:
+        for source in self._sources:
+            source.close()
 
 
 class _Writer:

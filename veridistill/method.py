@@ -10,7 +10,7 @@ It is written as if everything were asked. `lazy.first` and `lazy.every` see to 
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +25,10 @@ from veridistill.records import Candidate, Completion, Messages, Sampling, Seed,
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that decides what is kept from one question, given the model's replies."""
+    """Everything that decides what is kept from one question, given the model's replies.
+
+    `extra_stages` are asked where everything is asked, for comparison; they have no say in what is kept.
+    """
 
     candidates: int
     stages: tuple[str, ...]
@@ -36,6 +39,7 @@ class Plan:
     jury: Jury
     reasoning: bool
     run_seed: int = 0
+    extra_stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,10 @@ async def judged(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
     candidate = await generate(seed, index, plan, ask)
     if reason := defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
         return Judged(candidate, Verdict(seed.seed_id, index, "malformed", reason))
-    votes = await every(ballots(seed, candidate, plan), ask)
-    return Judged(candidate, Verdict(seed.seed_id, index, outcome(votes), ended_by(votes), tuple(votes)))
+    stages = (*plan.stages, *plan.extra_stages) if ask.exhaustive else plan.stages
+    votes = await every(ballots(seed, candidate, stages, plan), ask)
+    cast = [vote for vote in votes if vote.stage in plan.stages]
+    return Judged(candidate, Verdict(seed.seed_id, index, outcome(cast), ended_by(cast), tuple(votes)))
 
 
 async def generate(seed: Seed, index: int, plan: Plan, ask: Ask) -> Candidate:
@@ -83,7 +89,7 @@ async def generate(seed: Seed, index: int, plan: Plan, ask: Ask) -> Candidate:
     return Candidate(seed.seed_id, index, split(reply.text).answer, reply)
 
 
-def ballots(seed: Seed, candidate: Candidate, plan: Plan) -> list[Branch[Vote]]:
+def ballots(seed: Seed, candidate: Candidate, stages: Sequence[str], plan: Plan) -> list[Branch[Vote]]:
     """The votes that must all be yes, stage by stage. Each is labelled by its stage and its place therein."""
     return [
         Branch(
@@ -91,7 +97,7 @@ def ballots(seed: Seed, candidate: Candidate, plan: Plan) -> list[Branch[Vote]]:
             (seed.seed_id, candidate.index, stage, index),
             partial(vote, stage, seed, candidate, index, plan.jury),
         )
-        for stage in plan.stages
+        for stage in stages
         for index in range(plan.votes)
     ]
 

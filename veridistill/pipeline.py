@@ -193,6 +193,7 @@ def plan(config: Config, engine: Engine) -> Plan:
         jury=jury,
         reasoning=reasoning,
         run_seed=config.seed,
+        extra_stages=tuple(s for s in config.build.extra_stages if s not in config.judge.stages),
     )
 
 
