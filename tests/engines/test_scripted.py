@@ -137,9 +137,9 @@ def test_virtual_time_serves_slots_in_order() -> None:
         await asyncio.gather(*(engine.generate(ask("q"), SAMPLING, i) for i in range(4)))
         assert engine.now == 40
 
-    start = time.monotonic()
+    start = time.process_time()
     asyncio.run(main())
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])
