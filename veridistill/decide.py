@@ -4,6 +4,7 @@ The only place that splits a reply into reasoning and answer, and the only place
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import comb
@@ -15,8 +16,9 @@ THINK_OPEN = "<think>"
 
 # Answers that say nothing and yet sway judges (arXiv 2507.08794): refused before any judge is asked.
 _FILLER = re.compile(
-    r"(solution|answer|thought process|final answer|let'?s (solve|think)(\s+(about|through))?(\s+(this|it|the problem))?(\s+step by step)?|"
-    r"解|かいせつ|respuesta|lösung)?[\s\W_]*+",
+    r"(solution|answer|thought process|final answer"
+    r"|let'?s (solve|think)(\s+(about|through))?(\s+(this|it|the problem))?(\s+step by step)?"
+    r"|解|かいせつ|respuesta|lösung)?[\s\W_]*+",
     re.IGNORECASE,
 )
 _VERDICT = re.compile(r"(?:accepted\s*:\s*)?\[\[\s*([YN])\s*\]\]\.?", re.IGNORECASE)
@@ -27,7 +29,7 @@ _MARK = re.compile(r"\[\[\s*([YN])\s*\]\]", re.IGNORECASE)
 class Split:
     """A reply in two: `reasoning` (None when there is none) and `answer`, the text after the last `</think>`.
 
-    `closed` is False when reasoning was opened and never closed; then `answer` is empty.
+    `closed` is False when reasoning was opened, or opened again, and never closed; then `answer` is empty.
     """
 
     reasoning: str | None
@@ -38,10 +40,10 @@ class Split:
 def split(text: str) -> Split:
     """Reasoning and answer of a raw reply. Some templates put `<think>` into the prompt, so it may be missing."""
     reasoning, mark, answer = text.rpartition(THINK_CLOSE)
+    if THINK_OPEN in answer:
+        return Split(text.partition(THINK_OPEN)[2].strip(), "", closed=False)
     if mark:
         return Split(reasoning.removeprefix(THINK_OPEN).strip(), answer.strip(), closed=True)
-    if THINK_OPEN in text:
-        return Split(text.partition(THINK_OPEN)[2].strip(), "", closed=False)
     return Split(None, text.strip(), closed=True)
 
 
@@ -65,8 +67,9 @@ def defect(completion: Completion, answer_of: Callable[[str], str | None], reaso
 
 
 def is_filler(answer: str) -> bool:
-    """Blank, punctuation alone, or a bare opener such as "Solution:"."""
-    return _FILLER.fullmatch(answer.strip()) is not None
+    """Blank, punctuation alone, or a bare opener such as "Solution:". Mathematical signs such as ∞ do say something."""
+    says = any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
+    return not says and _FILLER.fullmatch(answer.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
     """The ballot of a judge's reply, by the strict rule.
 
     Valid only if the engine says `stop`, the reasoning is closed (and present, where `reasoning` is required), the
-    last non-empty line of the answer is the verdict and nothing else, and no other line holds another verdict.
+    last non-empty line of the answer is the verdict and nothing else (asterisks aside), and no other line holds
+    another verdict.
     """
     if completion.finish_reason != "stop":
         return Reading("invalid", f"finish reason {completion.finish_reason}")
@@ -90,7 +94,7 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
         return Reading("invalid", "reasoning not closed")
     if reasoning and parts.reasoning is None:
         return Reading("invalid", "no reasoning")
-    lines = [line.strip().strip("*").strip() for line in parts.answer.split("\n") if line.strip()]
+    lines = [line.replace("*", "").strip() for line in parts.answer.split("\n") if line.strip()]
     last = _VERDICT.fullmatch(lines[-1]) if lines else None
     if last is None:
         return Reading("invalid", "last line is no verdict")

@@ -1,0 +1,109 @@
+"""Identities: every part of a request counts, and equal questions have equal ids."""
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from veridistill.records import Example, Message, Request, Sampling, Seed, Verdict, Vote, normalise, seed_id
+
+SAMPLING = Sampling(0.8, 0.95, 0, 100)
+REQUEST = Request(0, "model", "simple", ("seed", 0, "simple", 0, 0), (Message("user", "Is it?"),), SAMPLING)
+
+CHANGES: list[dict[str, Any]] = [
+    {"run_seed": 1},
+    {"model": "other"},
+    {"role": "correctness"},
+    {"path": ("other", 0, "simple", 0, 0)},
+    {"path": ("seed", 1, "simple", 0, 0)},
+    {"path": ("seed", 0, "other", 0, 0)},
+    {"path": ("seed", 0, "simple", 1, 0)},
+    {"path": ("seed", 0, "simple", 0, 1)},
+    {"path": ("seed", 0, "simple", 0)},
+    {"path": ("seed", "0", "simple", 0, 0)},
+    {"messages": (Message("user", "Is it"),)},
+    {"messages": (Message("system", "Is it?"),)},
+    {"messages": (Message("user", "Is it?"), Message("user", ""))},
+    {"messages": ()},
+    {"sampling": replace(SAMPLING, temperature=0.7)},
+    {"sampling": replace(SAMPLING, top_p=0.9)},
+    {"sampling": replace(SAMPLING, top_k=20)},
+    {"sampling": replace(SAMPLING, max_tokens=101)},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_every_part_of_a_request_is_in_its_key(change: dict[str, Any]) -> None:
+    changed = replace(REQUEST, **change)
+    assert changed.key != REQUEST.key
+    assert changed.seed != REQUEST.seed
+
+
+def test_all_fields_of_a_request_are_covered() -> None:
+    assert {name for change in CHANGES for name in change} == {f.name for f in dataclasses.fields(Request)}
+
+
+def test_keys_are_the_same_on_every_day_and_machine() -> None:
+    assert REQUEST.key == replace(REQUEST).key
+    assert len(REQUEST.key) == 16
+    assert REQUEST.key.hex() == "e86a75cbf4738ca5438751b7aeb95713"
+    assert (
+        replace(REQUEST, sampling=Sampling(1, 1, 0, 5)).key
+        == replace(REQUEST, sampling=Sampling(1.0, 1.0, 0, 5)).key
+    )
+
+
+def test_many_keys_are_distinct_and_seeds_have_31_bits() -> None:
+    made = [replace(REQUEST, path=("seed", c, "simple", v, 0)) for c in range(40) for v in range(40)]
+    assert len({request.key for request in made}) == 1600
+    assert len({request.seed for request in made}) > 1590
+    assert all(0 <= request.seed < 2**31 for request in made)
+
+
+def test_any_text_has_a_key() -> None:
+    odd = [Message("user", text) for text in ("\ud800", "\u2028", '"\\', "解", "\0")]
+    assert len({replace(REQUEST, messages=(message,)).key for message in odd}) == len(odd)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 2?", "  what  IS\n2? "),
+        ("ﬁve", "five"),
+        ("Straße", "STRASSE"),
+        ("x²", "x2"),
+        ("a\u00a0b", "a b"),
+        ("caf\u00e9", "cafe\u0301"),
+    ],
+)
+def test_equal_questions_have_one_id(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+    assert seed_id(one) == seed_id(other)
+
+
+@pytest.mark.parametrize("other", ["What is 2", "What is 3?", "Whatis 2?", "", "\ud800"])
+def test_different_questions_have_different_ids(other: str) -> None:
+    assert seed_id(other) != seed_id("What is 2?")
+    assert len(seed_id(other)) == 16
+
+
+def test_no_type_of_training_has_an_answer() -> None:
+    assert [f.name for f in dataclasses.fields(Seed)] == ["seed_id", "question", "domain", "source"]
+    for kind in (Seed, Example, Request):
+        assert not {"answer", "reference", "label", "solution"} & {f.name for f in dataclasses.fields(kind)}
+
+
+def test_records_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        REQUEST.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("ballot", ["yes", "no", "invalid"])
+def test_a_vote_passes_when_it_is_yes(ballot: Any) -> None:
+    assert Vote("simple", 0, ballot).passed == (ballot == "yes")
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "rejected", "malformed", "unjudged", "skipped"])
+def test_a_verdict_passes_when_it_accepts(outcome: Any) -> None:
+    assert Verdict("seed", 0, outcome).passed == (outcome == "accepted")
