@@ -146,6 +146,7 @@ class Gate:
         self._fill_soon()
 
     def _most_needed(self) -> _Waiting | None:
+        self._maybe = [waiting for waiting in self._maybe if not waiting.future.done()]
         best = max(self._maybe, key=lambda waiting: waiting.need.chance(), default=None)
         if best is None or (self._needed and best.need.chance() < 1.0):
             while self._needed:
