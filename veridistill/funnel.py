@@ -1,10 +1,17 @@
-"""What a build counted: how many candidates came how far. Pure; fed one question at a time, in any order."""
+"""What a build counted: how many candidates came how far, and what the audit says of the judges.
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+Pure; fed one question at a time, in any order.
+"""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isclose
+from typing import Any
+
+from veridistill.evaluation.statistics import wilson
 from veridistill.method import Distilled, Judged
+from veridistill.records import Verdict, Vote
 
 
 @dataclass
@@ -44,8 +51,9 @@ class Funnel:
     @property
     def invalid_share(self) -> float:
         """Share of invalid ones among all votes."""
-        total = sum(ballots.total() for ballots in self.votes.values())
-        return sum(ballots["invalid"] for ballots in self.votes.values()) / total if total else 0.0
+        votes = [self.votes[stage] for stage in self.stages if stage in self.votes]
+        total = sum(ballots.total() for ballots in votes)
+        return sum(ballots["invalid"] for ballots in votes) / total if total else 0.0
 
     def counts(self) -> dict[str, int]:
         """seeds, candidates, well_formed, one count per stage, kept."""
@@ -62,3 +70,142 @@ class Funnel:
             stage: {b: self.votes.get(stage, Counter())[b] for b in ("yes", "no", "invalid")}
             for stage in self.stages
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of candidates with its 95 % interval over questions; all None where there are no candidates."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(slots=True)
+class Clustered:
+    """A share of candidates when questions, not candidates, were drawn: sums over questions (hits h of size n)."""
+
+    questions: int = 0
+    hits: int = 0
+    size: int = 0
+    hits_squared: int = 0
+    size_squared: int = 0
+    hits_by_size: int = 0
+
+    def add(self, hits: int, size: int) -> None:
+        """One question: `hits` of its `size` candidates."""
+        if size:
+            self.questions += 1
+            self.hits += hits
+            self.size += size
+            self.hits_squared += hits * hits
+            self.size_squared += size * size
+            self.hits_by_size += hits * size
+
+    @property
+    def share(self) -> Share:
+        """The ratio of sums, with Wilson's interval at the effective number of candidates."""
+        if not self.size:
+            return Share(None, None, None)
+        rate, effective = self.hits / self.size, self._effective_size()
+        interval = wilson(rate * effective, effective)
+        return Share(rate, interval.low, interval.high)
+
+    def _effective_size(self) -> float:
+        """How many independent candidates would know as much (Kish 1965: the size over the design effect).
+
+        The variance of the ratio is linearised over questions. It never counts as more than all candidates, and as
+        no more than one for each question where all are alike and nothing is seen of the variance.
+        """
+        rate = self.hits / self.size
+        simple = rate * (1 - rate)
+        squares = self.hits_squared - 2 * rate * self.hits_by_size + rate * rate * self.size_squared
+        if self.questions < 2 or simple == 0 or isclose(squares, 0, abs_tol=1e-9):
+            return float(self.questions)
+        variance = squares * self.questions / (self.questions - 1) / self.size**2
+        return min(float(self.size), simple / variance)
+
+
+@dataclass(slots=True)
+class StageTally:
+    """What one stage did: candidates that passed it, candidates whose votes agree, invalid votes."""
+
+    passed: Clustered = field(default_factory=Clustered)
+    agreed: Clustered = field(default_factory=Clustered)
+    votes: int = 0
+    invalid: int = 0
+
+    def add(self, candidates: Iterable[Sequence[Vote]]) -> None:
+        """The votes of each candidate of one question that this stage was asked about."""
+        asked = [votes for votes in candidates if votes]
+        several = [votes for votes in asked if len(votes) > 1]
+        self.passed.add(sum(all(vote.passed for vote in votes) for votes in asked), len(asked))
+        self.agreed.add(sum(len({vote.ballot for vote in votes}) == 1 for votes in several), len(several))
+        self.votes += sum(len(votes) for votes in asked)
+        self.invalid += sum(vote.ballot == "invalid" for votes in asked for vote in votes)
+
+    def summary(self) -> dict[str, Any]:
+        passed = self.passed.share
+        return {
+            "pass_rate": passed.rate,
+            "low": passed.low,
+            "high": passed.high,
+            "agreement": self.agreed.share.rate,
+            "invalid_rate": self.invalid / self.votes if self.votes else None,
+            "candidates": self.passed.size,
+        }
+
+
+@dataclass
+class Tally:
+    """What the judges did with some questions, as far as they were asked."""
+
+    questions: int = 0
+    candidates: int = 0
+    accepted: Clustered = field(default_factory=Clustered)
+    stages: dict[str, StageTally] = field(default_factory=lambda: defaultdict(StageTally))
+
+    def add(self, distilled: Distilled, stages: Iterable[str]) -> None:
+        verdicts = [judged.verdict for judged in distilled.judged if judged.verdict.outcome != "skipped"]
+        self.questions += 1
+        self.candidates += len(verdicts)
+        self.accepted.add(sum(verdict.passed for verdict in verdicts), len(verdicts))
+        for stage in stages:
+            self.stages[stage].add(_votes_of(stage, verdict) for verdict in verdicts)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "questions": self.questions,
+            "candidates": self.candidates,
+            "acceptance": asdict(self.accepted.share),
+            "stages": {stage: tally.summary() for stage, tally in self.stages.items()},
+        }
+
+
+@dataclass
+class Audit:
+    """Honest statistics though votes stop early: figures of the questions that were asked exhaustively.
+
+    Those were chosen by hash before anything was known of them, so their shares estimate those of all questions
+    without bias. The censored ones, of all questions as they were asked, stand beside them: they see of each candidate
+    only what was needed.
+    """
+
+    stages: Sequence[str]
+    audited: Tally = field(default_factory=Tally)
+    censored: Tally = field(default_factory=Tally)
+
+    def add(self, distilled: Distilled, audited: bool) -> None:
+        self.censored.add(distilled, self.stages)
+        if audited:
+            self.audited.add(distilled, self.stages)
+
+    def summary(self) -> dict[str, Any] | None:
+        """None when no question was audited."""
+        if not self.audited.questions:
+            return None
+        return self.audited.summary() | {"censored": self.censored.summary()}
+
+
+def _votes_of(stage: str, verdict: Verdict) -> list[Vote]:
+    return [vote for vote in verdict.votes if vote.stage == stage]

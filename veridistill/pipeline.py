@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from veridistill import prompts, results, seeds, tables
-from veridistill.ask import Asker
+from veridistill.ask import Asker, audited
 from veridistill.cascade import Jury
 from veridistill.config import Config, ModelSection
 from veridistill.domains import DOMAINS
@@ -21,7 +21,7 @@ from veridistill.engines import model_directory, open_engine
 from veridistill.engines.base import Engine
 from veridistill.errors import BudgetReached, ConfigError, QualityGate
 from veridistill.evaluation import benchmarks, exam, statistics
-from veridistill.funnel import Funnel
+from veridistill.funnel import Audit, Funnel
 from veridistill.gate import Gate
 from veridistill.journal import Journal
 from veridistill.lab import world
@@ -219,16 +219,20 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     """Distil every question and write the round's tables and dataset."""
     found = questions(session.run)
     folder = session.run.round(number)
-    funnel = Funnel(serving.plan.stages)
+    section, plan = session.config.build, serving.plan
+    funnel = Funnel(plan.stages)
+    audit = Audit((*plan.stages, *plan.extra_stages))
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
         meter = serving.asker.meter
         with Sink(folder, serving) as sink:
             async for distilled in _distilled(serving, found.seeds):
                 funnel.add(distilled)
+                whole = section.asks == "exhaustive" or audited(distilled.seed.seed_id, section.audit_share)
+                audit.add(distilled, whole)
                 sink.add(distilled)
                 step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens)
         rows.write_messages(tables.EXAMPLES.read(folder.examples), folder.dataset / "train.jsonl")
-    results.add_build(session.run, number, found, funnel, sink.curation, serving.engine)
+    results.add_build(session.run, number, found, funnel, audit, sink.curation, serving.engine)
     return funnel
 
 

@@ -17,7 +17,7 @@ from veridistill.ask import Meter
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.errors import QualityGate
 from veridistill.evaluation import exam, statistics
-from veridistill.funnel import Funnel
+from veridistill.funnel import Audit, Funnel
 from veridistill.journal import Usage
 from veridistill.records import Attempt
 from veridistill.rundir import RunDir, read_json, write_json
@@ -45,6 +45,7 @@ def start(run: RunDir) -> None:
         "funnel": None,
         "outcomes": None,
         "votes": None,
+        "audit": None,
         "calls": {"total": 0},
         "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "by_role": {}},
         "seconds": old.get("seconds", {}),
@@ -100,7 +101,13 @@ def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats) -> None:
 
 
 def add_build(
-    run: RunDir, number: int, seeds: Seeds, funnel: Funnel, curation: Curation, engine: Engine
+    run: RunDir,
+    number: int,
+    seeds: Seeds,
+    funnel: Funnel,
+    audit: Audit,
+    curation: Curation,
+    engine: Engine,
 ) -> None:
     """What a build counted; the top level shows the latest round."""
     built = {
@@ -111,16 +118,19 @@ def add_build(
         "defects": dict(sorted(funnel.defects.items())),
         "votes": funnel.ballots(),
         "invalid_share": funnel.invalid_share,
+        "audit": audit.summary(),
         "questions_kept": funnel.questions_kept,
         "duplicate_seeds": seeds.num_duplicates,
         "examples": curation.examples,
         "dropped_examples": dict(curation.dropped),
         "model": engine.fingerprint,
+        "reasons": engine.reasons,
+        "stop_ids": list(engine.stop_ids),
     }
     data = read(run)
     rounds = [*data["rounds"][: number - 1], built]
     names = data["fingerprints"] | ({"base": engine.fingerprint} if number == 1 else {})
-    top = {name: built[name] for name in ("funnel", "outcomes", "votes")}
+    top = {name: built[name] for name in ("funnel", "outcomes", "votes", "audit")}
     _merge(run, rounds=rounds, fingerprints=names, **top)
 
 

@@ -32,6 +32,27 @@ RESULTS: dict[str, Any] = {
         "kept": 1021,
     },
     "outcomes": {"accepted": 1021, "rejected": 5711, "malformed": 522, "unjudged": 158},
+    "audit": {
+        "questions": 31,
+        "candidates": 248,
+        "acceptance": {"rate": 0.5, "low": 0.4, "high": 0.6},
+        "stages": {
+            "factuality": {
+                "pass_rate": 0.42,
+                "low": 0.351,
+                "high": 0.492,
+                "agreement": 0.8,
+                "invalid_rate": 0.013,
+                "candidates": 240,
+            }
+        },
+        "censored": {
+            "questions": 1500,
+            "candidates": 7412,
+            "acceptance": {"rate": 0.138, "low": 0.12, "high": 0.15},
+            "stages": {"factuality": {"pass_rate": 0.69, "agreement": 0.9, "invalid_rate": 0.02}},
+        },
+    },
     "calls": {"solve": 7412, "factuality": 7210, "total": 14622},
     "tokens": {
         "prompt": 2201331,
@@ -120,6 +141,9 @@ def test_the_page_says_what_the_results_say() -> None:
         "12,044 tokens",
         "5 min 12 s",
         "factuality 6,612 2,916 110 69 %",
+        "Audit: 31 questions, 248 candidates, asked exhaustively",
+        "factuality 42 % 35 % to 49 % 80 % 1 % 69 % 2 %",
+        "Accepted: 50 % of the audited candidates (40 % to 60 %), 14 % of those judged as asked.",
         "3 duplicate questions were dropped",
         "kept candidates at least 1 1,021 passed",
         "one model generates, judges and learns",

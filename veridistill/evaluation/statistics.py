@@ -144,7 +144,7 @@ def _mean_with_interval(differences: Sequence[float], level: float) -> Gain:
     return Gain(mean, mean - half, mean + half, num)
 
 
-def wilson(successes: int, num: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, num: float, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion, as fractions (Wilson 1927); honest near 0 and 1."""
     if not 0 <= successes <= num or num == 0:
         raise ValueError(

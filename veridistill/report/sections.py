@@ -297,6 +297,44 @@ def votes(results: Results) -> Table | None:
     )
 
 
+def audit(results: Results) -> Table | None:
+    """What the exhaustively asked questions say of the judges, beside what all questions say as they were asked."""
+    found, rows = part(results, "audit"), []
+    for stage, tally in _pairs(part(found, "stages")):
+        whole = [_rate(part(tally, name)) for name in ("pass_rate", "agreement", "invalid_rate")]
+        asked = [
+            _rate(part(found, "censored", "stages", stage, name)) for name in ("pass_rate", "invalid_rate")
+        ]
+        rows.append((label(stage), whole[0], _between(tally), *whole[1:], *asked))
+    if not rows:
+        return None
+    header = (
+        "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, as asked", "invalid, as asked"
+    )  # fmt: skip
+    size = f"{count(part(found, 'questions'))} questions, {count(part(found, 'candidates'))} candidates"
+    return Table(f"Audit: {size}, asked exhaustively", header, tuple(rows), note=_audit_note(found))
+
+
+def _audit_note(found: Any) -> str:
+    accepted = part(found, "acceptance")
+    return (
+        "Shares of well-formed candidates, intervals over questions. Votes stop early, so what was asked is no fair"
+        f" sample: the two columns on the right are biased. Accepted: {_rate(part(accepted, 'rate'))} of the audited"
+        f" candidates ({_between(accepted)}), {_rate(part(found, 'censored', 'acceptance', 'rate'))} of those judged as"
+        " asked."
+    )
+
+
+def _rate(value: Any) -> str:
+    found = number(value)
+    return NONE if found is None else share(found, 1)
+
+
+def _between(ends: Any) -> str:
+    low, high = number(part(ends, "low")), number(part(ends, "high"))
+    return NONE if low is None or high is None else f"{share(low, 1)} to {share(high, 1)}"
+
+
 def work(results: Results) -> Table | None:
     """Calls and tokens by role."""
     calls, tokens = part(results, "calls"), part(results, "tokens")
