@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import veridistill
 from veridistill.config import load
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
@@ -11,7 +12,7 @@ PAPERS = [path for path in RECIPES if path.stem.endswith("gpu")]
 
 
 def test_there_are_recipes() -> None:
-    assert len(RECIPES) >= 5
+    assert len(RECIPES) >= 4
     assert len(PAPERS) >= 3
 
 
@@ -23,6 +24,15 @@ def test_a_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
     assert all(line.startswith("#") for line in head.split("\n"))
     assert f"veridistill run recipes/{path.name} " in head
     assert "# Expect" in head
+
+
+def test_the_packaged_demonstration_loads() -> None:
+    path = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+    config = load(path)
+    assert (config.model.path, config.seeds.path, config.evaluation.problems) == ("lab", "lab", "lab")
+    assert config.generate.candidates == 8
+    assert config.judge.votes >= 3
+    assert "veridistill run lab --out runs/demo" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)

@@ -78,3 +78,23 @@ def test_oracle_hands_over_ids_alone() -> None:
     assert world.oracle("Solve 3x+4=40 for x.", answers) == {0, 2, 4}
     with pytest.raises(ValueError, match="not a question of the lab"):
         world.oracle("What is the capital of France?", answers)
+
+
+def test_files_of_a_run_are_the_same_on_resume_and_share_no_equation(tmp_path: Path) -> None:
+    seeds, exam = world.seeds_file(tmp_path, 40), world.exam_file(tmp_path, 20)
+    assert (seeds, exam) == (tmp_path / "lab" / "seeds.jsonl", tmp_path / "lab" / "exam.jsonl")
+    texts = [path.read_text() for path in (seeds, exam)]
+    assert [world.seeds_file(tmp_path, 40).read_text(), world.exam_file(tmp_path, 20).read_text()] == texts
+    rows = [[json.loads(line) for line in text.splitlines()] for text in texts]
+    assert [len(part) for part in rows] == [40, 20]
+    assert rows[0][0]["id"] == "lab-0"
+    equations = [{(q.a, q.b, q.c) for row in part if (q := world.parse(row["question"]))} for part in rows]
+    assert not equations[0] & equations[1]
+    fewer = world.seeds_file(tmp_path / "other", 10).read_text()
+    assert texts[0].startswith(fewer), "a limit takes the first ones"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_files_of_a_run_have_a_default_size(tmp_path: Path) -> None:
+    assert len(world.seeds_file(tmp_path).read_text().splitlines()) == world.NUM_SEEDS
+    assert len(world.exam_file(tmp_path).read_text().splitlines()) == world.NUM_PROBLEMS

@@ -30,6 +30,8 @@ DECAY_SHARE = 0.2
 CHECKPOINT_STEPS = 100
 LOG_STEPS = 25
 EVAL_SAMPLES = 48
+NUM_TOKENS = 15_000_000
+"""What the shipped model saw."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _log(path: Path, row: dict[str, object]) -> None:
 def pretrain(
     out: Path,
     *,
-    num_tokens: int = 32_000_000,
+    num_tokens: int = NUM_TOKENS,
     rates: Rates = Rates(),
     threads: int = 2,
     checkpoint_steps: int = CHECKPOINT_STEPS,

@@ -7,6 +7,7 @@ module in two ways: exam problems, and the oracle that benchmarks use to measure
 
 import hashlib
 import json
+import os
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,6 +76,9 @@ HARD = Mix(answer=(0.0, 0.15, 0.85, 0.0), addend=(0.1, 0.4, 0.5, 0.0))
 LONG = Mix(answer=(0.0, 0.0, 0.0, 1.0), addend=(0.1, 0.4, 0.5, 0.0))
 """Four-digit answers, for measuring."""
 
+NUM_SEEDS = 1500
+NUM_PROBLEMS = 300
+
 
 def _number(rng: random.Random, shares: tuple[float, float, float, float]) -> int:
     digits = rng.choices((1, 2, 3, 4), shares)[0]
@@ -123,6 +127,23 @@ def parse(text: str) -> Question | None:
     return None
 
 
+def seeds_file(run_dir: Path, limit: int | None = None) -> Path:
+    """Writes the lab's seed questions, `limit` or `NUM_SEEDS` of them; the same file for the same number.
+
+    The run seed has no say: runs that differ in it alone sample other candidates of the same questions.
+    """
+    path = run_dir / "lab" / "seeds.jsonl"
+    write_seeds(path, take(limit or NUM_SEEDS, 0, HARD, "seeds"))
+    return path
+
+
+def exam_file(run_dir: Path, limit: int | None = None) -> Path:
+    """Writes the lab's exam, `limit` or `NUM_PROBLEMS` problems; the same file for the same number."""
+    path = run_dir / "lab" / "exam.jsonl"
+    write_exam(path, take(limit or NUM_PROBLEMS, 0, HARD, "exam"))
+    return path
+
+
 def write_seeds(path: Path, questions: Iterable[Question]) -> None:
     """JSONL with `id` and `question`; no answers."""
     _write_rows(path, ({"id": f"lab-{i}", "question": q.text} for i, q in enumerate(questions)))
@@ -138,8 +159,11 @@ def write_exam(path: Path, questions: Iterable[Question]) -> None:
 
 
 def _write_rows(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    """The whole file or nothing: a temporary name, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def oracle(question: str, answers: Mapping[int, str]) -> frozenset[int]:
