@@ -1,0 +1,43 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The machine learning stack is pinned here, not in the package: torch alone decides how many gigabytes are fetched.
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+
+.PHONY: install demo test lint types docs lab-study bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local,train,eval,report,dev]'
+	touch $@
+
+demo: install  ## The main job on the embedded model: build, train, before and after
+	$(BIN)/veridistill run lab --out runs/demo
+
+test: install  ## All tests
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+docs: install  ## The generated page of docs/
+	$(BIN)/python -m veridistill.config > docs/configuration.md
+
+lab-study: install  ## The demo on three run seeds with three arms
+	$(BIN)/python benchmarks/lab.py --json benchmarks/results/lab.json
+
+bench: install  ## What the README's figures come from
+	$(BIN)/python benchmarks/cascade.py --json benchmarks/results/cascade.json
+	$(BIN)/python benchmarks/orchestrator.py --json benchmarks/results/orchestrator.json
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
