@@ -1,7 +1,69 @@
 """veridistill: Self-Verified Distillation. A language model improves itself from unlabeled questions.
 
 The command `veridistill` does everything; these names are for programs that build on it. Importing this package loads
-neither torch nor transformers.
+neither torch nor transformers, nor anything else that is not in the standard library: names are loaded when used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from veridistill.config import Config as Config
+    from veridistill.config import load as load_config  # noqa: F401
+    from veridistill.engines import open_engine as open_engine
+    from veridistill.engines.base import Engine as Engine
+    from veridistill.engines.base import EngineStats as EngineStats
+    from veridistill.engines.local import LocalEngine as LocalEngine
+    from veridistill.engines.scripted import Script as Script
+    from veridistill.engines.scripted import ScriptedEngine as ScriptedEngine
+    from veridistill.errors import VeridistillError as VeridistillError
+    from veridistill.method import Distilled as Distilled
+    from veridistill.method import Plan as Plan
+    from veridistill.method import distil as distil
+    from veridistill.records import Candidate as Candidate
+    from veridistill.records import Completion as Completion
+    from veridistill.records import Message as Message
+    from veridistill.records import Sampling as Sampling
+    from veridistill.records import Seed as Seed
+    from veridistill.records import Verdict as Verdict
+    from veridistill.records import Vote as Vote
+
 __version__ = "0.1.0"
+
+# Where each public name lives, and under which name there.
+_HOMES = {
+    "Candidate": "records",
+    "Completion": "records",
+    "Config": "config",
+    "Distilled": "method",
+    "Engine": "engines.base",
+    "EngineStats": "engines.base",
+    "LocalEngine": "engines.local",
+    "Message": "records",
+    "Plan": "method",
+    "Sampling": "records",
+    "Script": "engines.scripted",
+    "ScriptedEngine": "engines.scripted",
+    "Seed": "records",
+    "Verdict": "records",
+    "VeridistillError": "errors",
+    "Vote": "records",
+    "distil": "method",
+    "load_config": "config",
+    "open_engine": "engines",
+}
+_RENAMED = {"load_config": "load"}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, "__version__"])

@@ -151,6 +151,37 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    run: Annotated[
+        Path, typer.Argument(help="Directory of a run that was built with build.asks=exhaustive.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-d", help="Directory for a dataset per cell and ablation.json.")
+    ],
+    n: Annotated[str | None, typer.Option("--n", help="Candidates of the grid, e.g. 1,4,8.")] = None,
+    votes: Annotated[
+        str | None, typer.Option("--votes", "--v", help="Votes of the grid, e.g. 1,3,5.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Replay an exhaustive run as n x v grid and ablations: a dataset per cell, without a model."""
+    from veridistill import ablate as ablation
+    from veridistill import pipeline
+    from veridistill.report.progress import Progress
+
+    run_dir = RunDir(run, stored_config(run), forked_journals(run)[1:])
+    cells = ablation.grid(ablation.source(run_dir).plan, _numbers("--n", n), _numbers("--votes", votes))
+    if "simple" not in {stage for cell in cells for stage in cell.stages}:
+        _note("the run did not ask the simple verifier: no cell for it (see build.extra_stages)")
+    _make_directory(out)
+    session = pipeline.Session(run_dir, Progress(out, "quiet" if quiet else "auto"))
+    found = _complete(session, ablation.ablate(run_dir, out, cells, session.progress))
+    print(json.dumps(found, ensure_ascii=False) if as_json else ablation.table(found))
+    _note(f"datasets: {out}")
+
+
+@app.command()
 def report(out: Out = DEFAULT_OUT) -> None:
     """Write report.html anew from what the run directory holds."""
     from veridistill import pipeline
@@ -261,8 +292,27 @@ def _load(config: str | None, out: Path, overrides: list[str]) -> Config:
 
 
 def _overrides(sets: list[str] | None, short: dict[str, Any]) -> list[str]:
-    aliases = [f"{ALIASES[name]}={value}" for name, value in short.items() if value is not None]
+    # As JSON, which is YAML: a path that looks like a number, a list or a comment stays text.
+    aliases = [
+        f"{ALIASES[name]}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in short.items()
+        if value is not None
+    ]
     return [*(sets or []), *aliases]
+
+
+def _numbers(option: str, text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise ConfigError(f"{option} {text}: must be whole numbers with commas, for example 1,4,8") from None
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made ({error.strerror}); name another --out") from None
 
 
 def _complete(session: Any, work: Awaitable[Any]) -> Any:

@@ -1,0 +1,226 @@
+"""Configuration: identity or runtime, files and overrides, and errors that say what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from veridistill import config as configuration
+from veridistill.config import (
+    ALIASES,
+    Config,
+    dump,
+    fields,
+    identity_differences,
+    load,
+    parse,
+    reference,
+    template,
+)
+from veridistill.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_field_is_identity_or_runtime() -> None:
+    kinds = dict(fields())
+    assert set(kinds.values()) == {"identity", "runtime"}
+    assert kinds["judge.votes"] == "identity"
+    assert kinds["build.order"] == "runtime"
+    assert all(
+        kinds[name] == "runtime"
+        for name in kinds
+        if name.startswith(("engine.", "gate.", "journal.", "limits."))
+    )
+    assert all(
+        kinds[name] == "identity"
+        for name in kinds
+        if name.startswith(("model.", "generate.", "judge.", "seeds."))
+    )
+
+
+def test_a_section_without_fields_of_its_own_is_no_leaf() -> None:
+    assert not {name for name, _ in fields()} & {"judge", "model", "train"}
+
+
+@pytest.mark.parametrize("name", ALIASES.values())
+def test_aliases_name_fields(name: str) -> None:
+    assert name in dict(fields())
+
+
+def test_the_papers_defaults() -> None:
+    config = Config()
+    assert (config.generate.candidates, config.judge.votes) == (8, 5)
+    assert (config.generate.temperature, config.judge.temperature, config.evaluation.temperature) == (
+        0.8,
+        0.6,
+        0.7,
+    )
+    assert {s.top_p for s in (config.generate, config.judge, config.evaluation)} == {0.95}
+    assert {s.sampling.max_tokens for s in (config.generate, config.judge, config.evaluation)} == {32768}
+
+
+# --- loading ------------------------------------------------------------------------------------------------
+
+OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
+    (["judge.votes=3"], {"judge": {"votes": 3}}),
+    (["judge.votes=3", "judge.votes=4"], {"judge": {"votes": 4}}),
+    ([" judge.votes = 3"], {"judge": {"votes": 3}}),
+    (["generate.top_p=0.9"], {"generate": {"top_p": 0.9}}),
+    (["train.learning_rate=3e-4"], {"train": {"learning_rate": 0.0003}}),
+    (["seeds.limit=1e3"], {"seeds": {"limit": 1000}}),
+    (["judge.stages=[simple]"], {"judge": {"stages": ["simple"]}}),
+    (["judge={votes: 2, max_reasks: 0}"], {"judge": {"votes": 2, "max_reasks": 0}}),
+    (["model=some/model"], {"model": {"path": "some/model"}}),
+    (["model=some/model", "model.dtype=float16"], {"model": {"path": "some/model", "dtype": "float16"}}),
+    (["model.dtype=float16", "model=some/model"], {"model": {"path": "some/model", "dtype": "float16"}}),
+    (["evaluation.problems=null"], {"evaluation": {"problems": None}}),
+    (["seeds.path=a=b.jsonl"], {"seeds": {"path": "a=b.jsonl"}}),
+    (["engine.seeded=false"], {"engine": {"seeded": False}}),
+]
+
+
+@pytest.mark.parametrize(("overrides", "data"), OVERRIDES, ids=str)
+def test_overrides(overrides: list[str], data: dict[str, Any]) -> None:
+    assert load(None, overrides) == parse(data)
+
+
+def test_one_override_leaves_its_siblings_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("judge: {votes: 2}\nmodel: base\nseed: 7\n", encoding="utf-8")
+    config = load(path, ["judge.temperature=0.1", "model.dtype=float32"])
+    assert (config.judge.votes, config.judge.temperature, config.judge.top_p) == (2, 0.1, 0.95)
+    assert (config.model.path, config.model.dtype, config.seed) == ("base", "float32", 7)
+    assert load(path, ["model=other"]).model.path == "other"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}"])
+def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load(path) == Config()
+
+
+def test_dump_and_template_load_as_what_they_show(tmp_path: Path) -> None:
+    config = load(
+        None, ["model.path=解.bin", "judge.stages=[simple, factuality]", "train.epochs=4", "limits.hours=0.5"]
+    )
+    path = tmp_path / "run.yaml"
+    path.write_text(dump(config), encoding="utf-8")
+    assert load(path) == config
+    assert set(yaml.safe_load(dump(config))["judge"]) == set(type(config.judge).model_fields)
+    path.write_text(template(["judge.votes=3", "seeds.path=my questions.jsonl"]), encoding="utf-8")
+    assert load(path) == load(None, ["judge.votes=3", "seeds.path=my questions.jsonl"])
+    assert "  votes: 3  # identity, votes per stage" in template(["judge.votes=3"])
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().judge.votes = 3  # type: ignore[misc]
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("judge.votes=0", r"judge.votes: .* greater than or equal to 1 \(found 0\)"),
+    ("generate.candidates=-1", r"generate.candidates: .*\(found -1\)"),
+    ("evaluation.samples=0", "evaluation.samples: "),
+    ("judge.votes=many", r"judge.votes: .*integer.*\(found 'many'\)"),
+    ("judge.votes=2.5", "judge.votes: .*integer"),
+    ("judge.votes=null", "judge.votes: .*integer"),
+    ("judge.votes=[3]", "judge.votes: .*integer"),
+    ("seeds.path=12", r"seeds.path: .*string \(found 12\)"),
+    ("seeds.domain=maths", "seeds.domain: .*'math', 'science' or 'code'"),
+    ("judge.stages=[]", "judge.stages: "),
+    (
+        "judge.stages=[truth]",
+        "judge.stages.0: .*'cycle_consistency', 'factuality', 'correctness' or 'simple'",
+    ),
+    ("judge.stages=[simple, simple]", "judge: stages must differ"),
+    ("build.order=random", r"build.order: .*'cheapest' or 'paper' \(found 'random'\)"),
+    ("build.selection=best", "build.selection: "),
+    ("build.audit_share=2", "build.audit_share: "),
+    ("generate.temperature=.nan", "generate.temperature: "),
+    ("train.learning_rate=.inf", "train.learning_rate: .*finite"),
+    ("generate.top_p=0", "generate.top_p: "),
+    ("engine.kind=vlm", "engine.kind: "),
+    ("judge=3", r"judge: .*\(found 3\)"),
+    ("judge.votes.x=3", "judge.votes: "),
+    ("train={max_steps: 1, epochs: 1}", "max_steps and epochs exclude one another"),
+    ("judge.vots=3", "unknown key judge.vots; did you mean judge.votes?"),
+    ("vots=3", "unknown key vots; did you mean judge.votes?"),
+    ("temprature=1", "unknown key temprature; did you mean .*temperature"),
+    ("jugde.votes=3", "unknown key jugde; did you mean judge?"),
+    ("xyzzy=1", "unknown key xyzzy; choose one of build, engine, evaluation"),
+    ("judge.votes", "must be key=value"),
+    ("=3", "must be key=value"),
+    ("judge.stages=[", "the value is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("override", "match"), WRONG)
+def test_wrong_overrides(override: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        load(None, [override])
+
+
+def test_all_faults_are_told_at_once_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("judge: {votes: 0, stagse: []}\nseed: x\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 3
+    assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"judge: [", "not YAML"),
+        (b"judge: {votes: 3}}\n", "not YAML"),
+        (b"\xff\xfe\x00", "not YAML"),
+        (b"- judge\n", "must be a mapping of sections, found list"),
+        (b"judge\n", "must be a mapping of sections, found str"),
+        (b"judge: !!python/object:os.system {}\n", "not YAML"),
+        (b"7: 8\n", "7: Keys should be strings"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, match: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=match):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
+def test_files_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / name)
+
+
+# --- identity -----------------------------------------------------------------------------------------------
+
+
+def test_differences_tell_identity_fields_alone() -> None:
+    old, new = (
+        load(None, ["judge.votes=2"]),
+        load(None, ["seed=3", "gate.width=4", "build.order=paper", "limits.hours=1"]),
+    )
+    assert identity_differences(old, new) == ["seed: 0 -> 3", "judge.votes: 2 -> 5"]
+    assert identity_differences(new, new) == []
+
+
+def test_the_reference_is_up_to_date() -> None:
+    written = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == reference(), "python -m veridistill.config > docs/configuration.md"
+
+
+def test_the_reference_names_every_field() -> None:
+    lines = reference().split("\n")
+    for name, kind in fields():
+        rows = [line for line in lines if line.startswith(f"| `{name.rpartition('.')[2]}` ")]
+        assert any(f"| {kind} |" in row for row in rows), name
+    assert configuration._values(Config.model_fields["rounds"]) == "integer ≥ 1"
