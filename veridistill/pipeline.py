@@ -346,6 +346,7 @@ def report(run: RunDir) -> Path:
 
 async def dry_run(session: Session, sample: int = 20) -> dict[str, Any]:
     """Calls, tokens and time of a build, estimated from its first questions, whose replies stay in the journal."""
+    results.begin(session.run)
     async with serving(session, 1) as base:
         found = questions(session.run)
         start = time.monotonic()

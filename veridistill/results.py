@@ -59,11 +59,16 @@ def start(run: RunDir) -> None:
     write_json(run.results, data)
 
 
+def begin(run: RunDir) -> None:
+    """A fresh object, unless there is one."""
+    if not run.results.is_file():
+        start(run)
+
+
 @contextmanager
 def step(run: RunDir, done: Status = "incomplete") -> Iterator[None]:
     """Keep `status` true, however the block ends; a single step leaves a run incomplete."""
-    if not run.results.is_file():
-        start(run)
+    begin(run)
     try:
         yield
         _merge(run, status=done)
