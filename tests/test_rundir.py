@@ -41,13 +41,22 @@ def test_the_lock_is_gone_after_an_error(tmp_path: Path) -> None:
 
 
 def test_another_identity_field_is_refused_field_by_field(tmp_path: Path) -> None:
-    with opened(tmp_path, CONFIG):
-        pass
+    with opened(tmp_path, CONFIG) as run:
+        run.journal.touch()
     other = load(None, ["judge.votes=3", "seed=1", "gate.width=9"])
     with pytest.raises(ConfigError, match="--fork") as caught, opened(tmp_path, other):
         pass
     assert str(caught.value).split("\n")[1:] == ["  seed: 0 -> 1", "  judge.votes: 2 -> 3"]
     assert stored_config(tmp_path) == CONFIG
+
+
+def test_settings_may_be_put_right_until_something_is_asked(tmp_path: Path) -> None:
+    with opened(tmp_path, CONFIG):
+        pass
+    other = load(None, ["judge.votes=3"])
+    with opened(tmp_path, other):
+        pass
+    assert stored_config(tmp_path) == other
 
 
 def test_another_runtime_field_is_taken_over(tmp_path: Path) -> None:

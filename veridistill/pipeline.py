@@ -69,6 +69,9 @@ async def run(session: Session) -> dict[str, Any]:
     results.start(session.run)
     try:
         with results.step(session.run, done="complete"):
+            # Faults in either are told before a model is loaded.
+            questions(session.run)
+            problems(session.run)
             async with _limited(session.config):
                 for number in range(1, session.config.rounds + 1):
                     await _round(session, number)
@@ -101,6 +104,7 @@ async def build_step(session: Session) -> dict[str, Any]:
     number = next_round(session.run)
     with results.step(session.run):
         try:
+            questions(session.run)
             async with serving(session, number) as base:
                 await build(session, base, number)
             gate_build(session, number)

@@ -109,7 +109,7 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
 
 def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
     stored = path / "config.yaml"
-    if stored.is_file() and (differences := identity_differences(load(stored), config)):
+    if _begun(path) and (differences := identity_differences(load(stored), config)):
         listed = "\n  ".join(differences)
         raise ConfigError(
             f"{path}: holds a run with other settings; resume it with the same ones, or make a new run from its"
@@ -122,6 +122,12 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
     return RunDir(
         path, config, tuple(Path(p) for p in json.loads(forks.read_text())) if forks.is_file() else ()
     )
+
+
+def _begun(path: Path) -> bool:
+    """Whether anything was asked: settings that failed before that, such as a mistyped path, may be put right."""
+    stored = path / "config.yaml"
+    return stored.is_file() and ((path / "rounds").exists() or journal_path(path, load(stored)).exists())
 
 
 def forked_journals(path: Path) -> tuple[Path, ...]:
