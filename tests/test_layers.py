@@ -13,7 +13,7 @@ import veridistill
 PACKAGE = Path(veridistill.__file__).parent
 
 # From the bottom. A name stands for a module or for a package with all that is in it, unless a longer name is listed.
-# METHOD and MECHANISM are siblings that import each other: the method is handed an `ask`.
+# METHOD and MECHANISM are siblings that never import each other: the method is handed an `ask`.
 METHOD = {"cascade", "method"}
 MECHANISM = {"ask", "gate", "journal", "tables", "engines", "replay"}
 LAYERS = [

@@ -5,7 +5,7 @@ trained on. Grading is `grading`'s, errors of the mean are `statistics`'.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Protocol, TypeVar
@@ -55,7 +55,7 @@ class Summary:
 
 async def sit(
     problems: Iterable[Problem], section: EvaluationSection, prompts: PromptSet, domain: Domain, asker: Asker
-) -> AsyncIterator[list[Attempt]]:
+) -> AsyncGenerator[list[Attempt], None]:
     """The graded samples of each problem, in the order of the problems."""
 
     async def work(problem: Problem, ask: Ask) -> list[Attempt]:
