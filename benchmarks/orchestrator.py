@@ -49,12 +49,15 @@ STAGES = ("cycle_consistency", "factuality", "correctness")
 SAMPLING = Sampling(0.8, 0.95, 0, 32768)
 LENGTHS = Script(tokens=200, sigma=0.8)
 SECONDS_PER_TOKEN = 0.01
-WIDTH = 64
+WIDTH = 256
+KILL_WIDTH = 64
 SEEDS = 5
 CALLS_PER_QUESTION = 28
 """About so many, with the scripted rates, n = 8 and v = 5."""
-FILLER = 750
-"""Characters before each reply, so that text and token ids of a reply are about 1 kB on disk before compression."""
+NOISE = shake_128(b"noise").hexdigest(1 << 16)
+IDS = tuple(array("H", shake_128(b"ids").digest(1 << 16)))
+FILLER, NUM_IDS = 850, 250
+"""Characters before each reply, which make its text about 1 kB, and its token ids; both hardly compress."""
 
 
 @dataclass(frozen=True)
@@ -197,14 +200,15 @@ def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Co
     """A scripted reply behind filler that hardly compresses, with ids that do not repeat."""
     found = Script().reply(messages, sampling, seed)
     assert isinstance(found, Completion)
-    noise = shake_128(seed.to_bytes(4, "big")).digest(FILLER // 2)
-    ids = (*array("H", noise[:250]).tolist(), END_ID)
-    return Completion(f"{noise.hex()}\n{found.text}", found.finish_reason, 200, len(ids), ids, ids[:60])
+    at = seed % (len(IDS) - NUM_IDS)
+    ids = (*IDS[at : at + NUM_IDS], END_ID)
+    text = f"{NOISE[at : at + FILLER]}\n{found.text}"
+    return Completion(text, found.finish_reason, 200, len(ids), ids, ids[:60])
 
 
 async def drive(folder: Path, engine: Engine, questions: int) -> dict[str, float]:
     journal = Journal(folder / "journal.sqlite")
-    asker = Asker(engine, journal, Gate(WIDTH, speculate=False), policy(), run_seed=0)
+    asker = Asker(engine, journal, Gate(min(WIDTH, engine.capacity), speculate=False), policy(), run_seed=0)
     start, used = time.perf_counter(), time.process_time()
     async for _ in distilled(asker, make_seeds(questions)):
         pass
@@ -226,9 +230,9 @@ def work_of(job: str, folder: Path, number: int) -> dict[str, float]:
     if job == "ask":
         return asyncio.run(drive(folder, ScriptedEngine(reply_of_a_kilobyte), number))
     if job == "resume":
-        engine = NoEngine("scripted", False, (END_ID,), "a call was asked again")
+        engine = NoEngine("scripted", False, (END_ID,), "a call was asked again", WIDTH)
         return asyncio.run(drive(folder, engine, number))
-    slow = partial(ScriptedEngine, Script(tokens=40), seconds_per_token=0.0002, slots=WIDTH)
+    slow = partial(ScriptedEngine, Script(tokens=40), seconds_per_token=0.0002, slots=KILL_WIDTH)
     return asyncio.run(drive(folder, slow(log=folder / "asked"), number))
 
 
@@ -277,7 +281,12 @@ def kills(num: int, folder: Path) -> dict[str, int]:
     finished(child("kill", folder, questions))
     seeds = log.read_text(encoding="ascii").split()
     shutil.rmtree(folder)
-    return {"kills": num, "calls": len(set(seeds)), "repeated": len(seeds) - len(set(seeds)), "slots": WIDTH}
+    return {
+        "kills": num,
+        "calls": len(set(seeds)),
+        "repeated": len(seeds) - len(set(seeds)),
+        "slots": KILL_WIDTH,
+    }
 
 
 def lines(path: Path) -> int:
