@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from veridistill.config import Config, load
+from veridistill.config import Config, load, parse
 from veridistill.errors import ConfigError, RunLocked
 from veridistill.rundir import forked_journals, opened, read_json, stored_config, write_atomically, write_json
 
@@ -114,3 +114,22 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert read_json(path) == {"a": "解"}
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "解"}
     assert read_json(tmp_path / "none.json") == {}
+
+
+def test_an_exam_may_be_added_until_it_was_sat(tmp_path: Path) -> None:
+    plain, examined = parse({}), parse({"evaluation": {"problems": "exam.jsonl"}})
+    with opened(tmp_path, plain) as run:
+        run.journal.touch()
+    with opened(tmp_path, examined) as run:
+        tables = run.round(1).tables
+        tables.mkdir(parents=True)
+        (tables / "exam_base.parquet").touch()
+    with pytest.raises(ConfigError, match=r"evaluation\.problems"), opened(tmp_path, plain):
+        pass
+
+
+def test_a_fork_never_writes_into_the_journal_it_reads(tmp_path: Path) -> None:
+    journal = tmp_path / "shared.sqlite"
+    config = parse({"journal": {"path": str(journal)}})
+    with pytest.raises(ConfigError, match=r"journal\.path"), opened(tmp_path / "fork", config, (journal,)):
+        pass

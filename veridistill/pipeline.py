@@ -288,9 +288,10 @@ def gate_build(session: Session, number: int) -> None:
     """Raise `QualityGate` when a build must not be trained on."""
     section, built = session.config.quality, results.read(session.run)["rounds"][number - 1]
     faults = []
-    if built["funnel"]["kept"] < section.min_kept:
+    if built["examples"] < section.min_kept:
         faults.append(
-            f"{built['funnel']['kept']} candidates kept, fewer than quality.min_kept={section.min_kept}"
+            f"{built['funnel']['kept']} candidates kept, {built['examples']} of them fit to train on,"
+            f" fewer than quality.min_kept={section.min_kept}"
         )
     if built["invalid_share"] > section.max_invalid:
         faults.append(

@@ -66,9 +66,10 @@ def begin(run: RunDir) -> None:
 
 
 @contextmanager
-def step(run: RunDir, done: Status = "incomplete") -> Iterator[None]:
-    """Keep `status` true, however the block ends; a single step leaves a run incomplete."""
+def step(run: RunDir, done: Status | None = None) -> Iterator[None]:
+    """Keep `status` true, however the block ends; a single step (`done` None) leaves a run as complete as it was."""
     begin(run)
+    done = done or ("complete" if read(run)["status"] == "complete" else "incomplete")
     try:
         yield
         _merge(run, status=done)

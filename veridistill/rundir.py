@@ -109,19 +109,27 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
 
 def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
     stored = path / "config.yaml"
-    if _begun(path) and (differences := identity_differences(load(stored), config)):
+    if _begun(path) and (differences := _differences(path, load(stored), config)):
         listed = "\n  ".join(differences)
         raise ConfigError(
             f"{path}: holds a run with other settings; resume it with the same ones, or make a new run from its"
             f" replies with --fork:\n  {listed}"
         )
     forks = path / "forks.json"
+    if (own := journal_path(path, config)).absolute() in [journal.absolute() for journal in older]:
+        raise ConfigError(f"journal.path: {own} belongs to the forked run; give the fork its own with -o journal.path=")
     if older and not forks.is_file():
         write_atomically(forks, json.dumps([str(journal.absolute()) for journal in older]))
     write_atomically(stored, dump(config))
     return RunDir(
         path, config, tuple(Path(p) for p in json.loads(forks.read_text())) if forks.is_file() else ()
     )
+
+
+def _differences(path: Path, old: Config, new: Config) -> list[str]:
+    """The identity fields that may not change any more; those of an exam may until it was sat."""
+    sat = any(path.glob("rounds/*/tables/exam_*.parquet"))
+    return [line for line in identity_differences(old, new) if sat or not line.startswith("evaluation.")]
 
 
 def _begun(path: Path) -> bool:
