@@ -47,7 +47,7 @@ from veridistill.replay import NoEngine
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "occupancy.svg"
 STAGES = ("cycle_consistency", "factuality", "correctness")
 SAMPLING = Sampling(0.8, 0.95, 0, 32768)
-LENGTHS = Script(tokens=200, sigma=0.8)
+LENGTHS = Script(tokens=200, sigma=0.8, slots=1 << 20)
 SECONDS_PER_TOKEN = 0.01
 WIDTH = 256
 KILL_WIDTH = 64
