@@ -1,0 +1,89 @@
+"""How right a build's candidates and its accepted set are, measured afterwards against the world's answers.
+
+For benchmarks and tests: what is measured here goes into reports, never back into a run. Asking lazily leaves
+the verdict of each judged candidate what it is, but judges fewer candidates of easy questions; so beside the
+figures of all judged ones stand those of candidate 0, which every question has.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from veridistill.domains import DOMAINS
+from veridistill.lab.world import oracle
+from veridistill.tables import CANDIDATES, SEEDS, CandidateRow
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Counts of candidates; the shares that follow from them, of 1, None where there is nothing to divide by."""
+
+    candidates: int
+    right: int
+    accepted: int
+    accepted_right: int
+
+    @property
+    def share_right(self) -> float | None:
+        return _share(self.right, self.candidates)
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the accepted that is right."""
+        return _share(self.accepted_right, self.accepted)
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the right that is accepted."""
+        return _share(self.accepted_right, self.right)
+
+    def summary(self) -> dict[str, float | int | None]:
+        shares = {name: getattr(self, name) for name in ("share_right", "precision", "recall")}
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return counts | {name: None if value is None else round(value, 4) for name, value in shares.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """`judged`: all candidates in the table; `first`: those of index 0. `ended_by`: by stage or defect, how many right
+    and wrong candidates it ended.
+    """
+
+    judged: Rates
+    first: Rates
+    ended_by: dict[str, dict[str, int]]
+
+
+def of_build(folder: Path) -> Quality:
+    """From the tables `seeds.parquet` and `candidates.parquet` of a round on the lab's questions."""
+    questions = {seed.seed_id: seed.question for seed in SEEDS.read(folder / "seeds.parquet")}
+    return of_candidates(questions, CANDIDATES.read(folder / "candidates.parquet"))
+
+
+def of_candidates(questions: Mapping[str, str], candidates: Iterable[CandidateRow]) -> Quality:
+    """`questions`: their texts by seed id."""
+    known = [(one, is_right(questions[one.seed_id], one.answer)) for one in candidates]
+    ended: dict[str, Counter[str]] = {}
+    for one, right in known:
+        if one.rejected_by is not None:
+            ended.setdefault(one.rejected_by, Counter())["right" if right else "wrong"] += 1
+    return Quality(
+        judged=_rates(known),
+        first=_rates([(one, right) for one, right in known if one.index == 0]),
+        ended_by={name: {"right": by["right"], "wrong": by["wrong"]} for name, by in sorted(ended.items())},
+    )
+
+
+def is_right(question: str, text: str) -> bool:
+    """Whether the final answer in a candidate's text, as the math domain finds it, is the world's."""
+    return bool(oracle(question, {0: DOMAINS["math"].answer_of(text) or ""}))
+
+
+def _rates(known: list[tuple[CandidateRow, bool]]) -> Rates:
+    accepted = [right for one, right in known if one.outcome == "accepted"]
+    return Rates(len(known), sum(right for _, right in known), len(accepted), sum(accepted))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
