@@ -18,6 +18,9 @@ from itertools import count
 
 from veridistill.lazy import Offer
 
+_BATCH = 64
+"""Early work is chosen when this share of the slots is free: all offers are looked at each time."""
+
 
 class Need:
     """A node in the tree of needs: the live chance that a branch matters, given that its parent does."""
@@ -179,21 +182,32 @@ class Gate:
         self._fill_soon()
 
     def _fill_soon(self) -> None:
-        """After the callers that are about to ask have asked."""
-        if self._offers and not self._fill_due and self.idle:
+        """After the callers that are about to ask have asked; not for each slot of a wide engine (`_BATCH`)."""
+        if self._offers and not self._fill_due and self.idle and self._free >= max(self.width // _BATCH, 1):
             self._fill_due = True
             asyncio.get_running_loop().call_soon(self._fill)
 
+    @property
+    def _free(self) -> int:
+        return self.width - max(self.running, self._units + self._early)
+
     def _fill(self) -> None:
+        """Start the likeliest work on offer. An offer's own chance changes as its work starts; it is read anew."""
         self._fill_due = False
-        while self.idle and self.running < self.width and self._offers:
-            chance, work = max(
-                ((need.chance() * work.chance(), work) for need, work in self._offers.values()),
-                key=lambda pair: pair[0],
-            )
-            if chance <= 0.0:
+        if not self.idle or self._free <= 0:
+            return
+        ranked = [(-need.chance() * work.chance(), key) for key, (need, work) in self._offers.items()]
+        heapq.heapify(ranked)
+        while ranked and self.idle and self._free > 0:
+            chance, key = heapq.heappop(ranked)
+            if chance >= 0.0:
                 return
+            if key not in self._offers:
+                continue
+            need, work = self._offers[key]
             work.start()
+            if key in self._offers:
+                heapq.heappush(ranked, (-need.chance() * work.chance(), key))
 
     # What was learned.
 
