@@ -178,7 +178,11 @@ def test_audited_questions_keep_what_they_would_keep_anyway(tmp_path: Path) -> N
     runs = [
         asyncio.run(
             distil_all(
-                ScriptedEngine(), tmp_path / str(share), plan, seeds, build=BuildSection(audit_share=share)
+                ScriptedEngine(),
+                tmp_path / str(share),
+                plan,
+                seeds,
+                build=BuildSection(audit_share=share, speculation="off"),
             )
         )
         for share in (0.0, 0.3)
