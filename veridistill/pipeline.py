@@ -6,7 +6,7 @@ it; a trained model is never trained again. The algorithm is `method`'s, the way
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,22 +227,30 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     funnel = Funnel(plan.stages)
     audit = Audit((*plan.stages, *plan.extra_stages))
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
-        meter = serving.asker.meter
+
+        def seen(distilled: Distilled) -> None:
+            funnel.add(distilled)
+            step.update(funnel.seeds, kept=funnel.kept, tokens=serving.asker.meter.new_tokens)
+
         with Sink(folder, serving) as sink:
-            async for distilled in _distilled(serving, found.seeds):
-                funnel.add(distilled)
+            async for distilled in _distilled(serving, found.seeds, seen):
                 whole = section.asks == "exhaustive" or audited(distilled.seed.seed_id, section.audit_share)
                 audit.add(distilled, whole)
                 sink.add(distilled)
-                step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens)
         rows.write_messages(tables.EXAMPLES.read(folder.examples), folder.dataset / "train.jsonl")
     results.add_build(session.run, number, found, funnel, audit, sink.curation, serving.engine)
     return funnel
 
 
-async def _distilled(serving: Serving, found: Sequence[Seed]) -> AsyncGenerator[Distilled, None]:
+async def _distilled(
+    serving: Serving, found: Sequence[Seed], seen: Callable[[Distilled], None] = lambda _: None
+) -> AsyncGenerator[Distilled, None]:
+    """In the order of the questions; `seen` is told of each as soon as it is done."""
+
     async def work(seed: Seed, ask: Any) -> Distilled:
-        return await distil(seed, ask, serving.plan)
+        distilled = await distil(seed, ask, serving.plan)
+        seen(distilled)
+        return distilled
 
     async with aclosing(serving.asker.over(found, lambda seed: seed.seed_id, work)) as stream:
         async for distilled in stream:

@@ -70,8 +70,8 @@ SOLVER = Mix(answer=(0.20, 0.65, 0.12, 0.03))
 JUDGE = Mix(answer=(0.12, 0.53, 0.25, 0.10))
 """What it was taught to judge: longer numbers more often, so that it can check more than it can solve."""
 
-HARD = Mix(answer=(0.0, 0.15, 0.85, 0.0), addend=(0.1, 0.4, 0.5, 0.0))
-"""Seeds and exam: three-digit answers are the rule."""
+HARD = Mix(answer=(0.0, 0.0, 0.0, 1.0), addend=(0.1, 0.4, 0.5, 0.0))
+"""Seeds and exam: answers of four digits, 3 % of what the solver was taught."""
 
 LONG = Mix(answer=(0.0, 0.0, 0.0, 1.0), addend=(0.1, 0.4, 0.5, 0.0))
 """Four-digit answers, for measuring."""
