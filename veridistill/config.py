@@ -171,7 +171,9 @@ class EngineSection(Section):
     kind: Literal["local", "scripted"] = runtime("local")
     device: str = runtime("auto", "auto, cpu, cuda, cuda:1 ...")
     batch_size: int = runtime(64, "sequences decoded together", ge=1)
-    threads: int | None = runtime(None, "CPU threads; default: all cores", ge=1)
+    threads: int | None = runtime(
+        None, "CPU threads; default: all cores, one for decoding with a tiny model", ge=1
+    )
     seeded: bool = runtime(True, "replies reproducible by seed")
     script: str | None = runtime(None, "scripted engine: a YAML file of rates and lengths")
 

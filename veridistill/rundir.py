@@ -117,7 +117,9 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
         )
     forks = path / "forks.json"
     if (own := journal_path(path, config)).absolute() in [journal.absolute() for journal in older]:
-        raise ConfigError(f"journal.path: {own} belongs to the forked run; give the fork its own with -o journal.path=")
+        raise ConfigError(
+            f"journal.path: {own} belongs to the forked run; give the fork its own with -o journal.path="
+        )
     if older and not forks.is_file():
         write_atomically(forks, json.dumps([str(journal.absolute()) for journal in older]))
     write_atomically(stored, dump(config))

@@ -32,6 +32,7 @@ _JOINER = "\u200d"
 _WHOLE_FILE = 64 << 20  # weights files up to this size are hashed whole
 _BLOCK = 1 << 20
 _REMEMBERED = 1 << 20  # prompt tokens remembered, so that the votes of one prompt are rendered once
+_TINY = 20_000_000  # parameters
 _PATIENCE = 32  # steps a free row may wait for company before it is filled
 
 
@@ -79,7 +80,8 @@ class LocalEngine:
     ) -> "LocalEngine":
         """Load weights and tokenizer from a directory or the Hub.
 
-        `threads` is the number of CPU threads (None: torch's default). `seeded` False draws fresh seeds.
+        `threads` is the number of CPU threads (None: one for a tiny model, else torch's default). `seeded` False
+        draws fresh seeds.
         Raises `ConfigError` for a model that cannot be used, `MissingExtra` without torch and transformers.
         """
         try:
@@ -92,9 +94,9 @@ class LocalEngine:
         prompts = Prompts(_tokenizer(directory), enable_thinking, directory)
         target = _device(device)
         resolved = dtype if dtype != "auto" else ("float32" if target == "cpu" else "bfloat16")
-        if threads is not None:
-            torch.set_num_threads(threads)
         model = _weights(directory, config, getattr(torch, resolved), target)
+        if threads is not None or _is_tiny(model):
+            torch.set_num_threads(threads or 1)
         parts = (_files_hash(directory), prompts.identity(), resolved)
         fingerprint = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
         return cls(model, prompts, fingerprint, _end_ids(model, prompts.tokenizer), batch_size, seeded)
@@ -152,6 +154,14 @@ class LocalEngine:
         self._stats, worker, self._worker = self.stats(), self._worker, None
         if worker is not None:
             await asyncio.to_thread(worker.stop)
+
+
+def _is_tiny(model: Any) -> bool:
+    """Whether CPU threads would wait for one another more than they compute.
+
+    At a million parameters two threads gave 703 tokens/s where one gave 7,184 (docs/lab.md), batch 128.
+    """
+    return bool(model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _TINY)
 
 
 class _Worker:
