@@ -189,3 +189,17 @@ def test_audited_questions_keep_what_they_would_keep_anyway(tmp_path: Path) -> N
     ]
     assert kept(runs[0][0]) == kept(runs[1][0])
     assert sum(runs[1][1].meter.calls.values()) > sum(runs[0][1].meter.calls.values())
+
+
+def test_early_replies_that_were_not_needed_are_counted(tmp_path: Path) -> None:
+    plan, seeds = make_plan(8, 3), make_seeds(4)
+    wasted = {}
+    for speculation in ("idle", "off"):
+        engine = ScriptedEngine(Script(), slots=256, shuffle=1, clock="virtual")
+        build = BuildSection(speculation=speculation, order="paper", audit_share=0)
+        _, asker = asyncio.run(
+            distil_all(engine, tmp_path / speculation, plan, seeds, build=build, width=256)
+        )
+        wasted[speculation] = asker.meter.unneeded_tokens
+        assert asker.meter.unneeded_tokens < sum(asker.meter.completion_tokens.values())
+    assert wasted["off"] == 0 < wasted["idle"]

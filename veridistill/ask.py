@@ -61,7 +61,8 @@ class Replies(Protocol):
 class Meter:
     """Replies used in this process, by role, whether they came from the journal (hits) or the engine.
 
-    A reply that several branches of a unit share is counted once.
+    A reply that several branches of a unit share is counted once. `unneeded_tokens` are completion tokens of replies that
+    came early and then were not needed.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Meter:
     completion_tokens: dict[str, int] = field(default_factory=dict)
     hits: int = 0
     new_tokens: int = 0
+    unneeded_tokens: int = 0
 
     def count(self, role: str, reply: Completion) -> None:
         self.calls[role] = self.calls.get(role, 0) + 1
@@ -180,7 +182,7 @@ class _Unit:
 class UnitAsk:
     """`lazy.Ask` for one branch of one unit."""
 
-    __slots__ = ("_asker", "_need", "_parent", "_spent", "_unit", "forecast")
+    __slots__ = ("_asker", "_need", "_discarded", "_parent", "_spent", "_unit", "forecast")
 
     def __init__(self, asker: Asker, unit: _Unit, need: Need, parent: "UnitAsk | None" = None) -> None:
         self._asker = asker
@@ -188,6 +190,7 @@ class UnitAsk:
         self._need = need
         self._parent = parent
         self._spent = 0
+        self._discarded = 0
         self.forecast: Callable[[], float] | None = None
 
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
@@ -294,6 +297,14 @@ class UnitAsk:
 
     def withdraw(self, work: Offer) -> None:
         self._asker.gate.withdraw(work)
+
+    def discard(self) -> None:
+        tokens = self._spent - self._discarded
+        self._asker.meter.unneeded_tokens += tokens
+        ask: UnitAsk | None = self
+        while ask is not None:
+            ask._discarded += tokens
+            ask = ask._parent
 
     def early(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         gate = self._asker.gate

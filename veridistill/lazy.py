@@ -91,6 +91,10 @@ class Ask(Protocol):
 
     def withdraw(self, work: Offer) -> None: ...
 
+    def discard(self) -> None:
+        """Say that what came through this `Ask` turned out not to be needed."""
+        ...
+
     def early(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run work that is not needed yet as a task, counted as such until it ends."""
         ...
@@ -174,7 +178,7 @@ class _Search(Generic[R]):
                     break
         finally:
             self.ask.withdraw(self)
-            _drop([entry.task for entry in self.started if entry.task])
+            self._discard(self.started)
         place = {branch.path: number for number, branch in enumerate(self.branches)}
         self.done.sort(key=lambda entry: place[entry.branch.path])
         return [entry.result for entry in self.done if entry.result is not None]
@@ -212,8 +216,13 @@ class _Search(Generic[R]):
         """A later branch has settled unless an earlier one does: nothing after it can matter."""
         self.waiting.clear()
         self.ask.withdraw(self)
-        _drop([entry.task for entry in self.started[number + 1 :] if entry.task])
+        self._discard(self.started[number + 1 :])
         del self.started[number + 1 :]
+
+    def _discard(self, entries: Sequence[_Entry[R]]) -> None:
+        for entry in entries:
+            entry.ask.discard()
+        _drop([entry.task for entry in entries if entry.task])
 
     def _begin(self, chance: Callable[[], float] | None) -> _Entry[R]:
         index = 0 if self.ordered else self.ask.choose(self.waiting)

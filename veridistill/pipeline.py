@@ -170,7 +170,7 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
             yield Serving(engine, asker, plan(config, engine))
         finally:
             session.gate = None
-            results.add_usage(session.run, journal.usage(), engine.stats())
+            results.add_usage(session.run, journal.usage(), engine.stats(), asker.meter)
             await journal.close()
     finally:
         await engine.close()

@@ -47,7 +47,7 @@ def start(run: RunDir) -> None:
         "votes": None,
         "audit": None,
         "calls": {"total": 0},
-        "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "by_role": {}},
+        "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "unneeded": 0, "by_role": {}},
         "seconds": old.get("seconds", {}),
         "rounds": [],
         "warnings": [],
@@ -87,10 +87,11 @@ def add_seconds(run: RunDir, step: str, seconds: float) -> None:
     _merge(run, seconds={**known, step: round(known.get(step, 0.0) + seconds, 3)})
 
 
-def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats) -> None:
+def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats, meter: Meter) -> None:
     """Calls and tokens by role over the whole journal; `stats` of the engine that is about to close."""
-    rows = list(usage)
-    cancelled = read(run).get("tokens", {}).get("cancelled", 0) + stats.cancelled_tokens
+    rows, old = list(usage), read(run).get("tokens", {})
+    cancelled = old.get("cancelled", 0) + stats.cancelled_tokens
+    unneeded = max(old.get("unneeded", 0), meter.unneeded_tokens)
     calls = {row.role: row.calls for row in rows}
     _merge(
         run,
@@ -99,6 +100,7 @@ def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats) -> None:
             "prompt": sum(row.prompt_tokens for row in rows),
             "completion": sum(row.completion_tokens for row in rows),
             "cancelled": cancelled,
+            "unneeded": unneeded,
             "by_role": {
                 row.role: {"prompt": row.prompt_tokens, "completion": row.completion_tokens} for row in rows
             },

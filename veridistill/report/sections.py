@@ -352,6 +352,8 @@ def work(results: Results) -> Table | None:
     lines = tuple((label(name), *map(count, cells)) for name, *cells in rows)
     cancelled = part(tokens, "cancelled")
     note = f"Cancelled work, in no row: {count(cancelled)} tokens." if number(cancelled) else ""
+    if number(part(tokens, "unneeded")):
+        note += f" Replies that came early and were not needed: {count(part(tokens, 'unneeded'))} tokens."
     return Table(
         "Calls and tokens by role",
         ("role", "calls", "prompt tokens", "completion tokens"),
