@@ -61,8 +61,8 @@ class Replies(Protocol):
 class Meter:
     """Replies used in this process, by role, whether they came from the journal (hits) or the engine.
 
-    A reply that several branches of a unit share is counted once. `unneeded_tokens` are completion tokens of replies that
-    came early and then were not needed.
+    A reply that several branches of a unit share is counted once. `unneeded_tokens` are completion tokens of replies
+    that came early and then were not needed.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class _Unit:
 class UnitAsk:
     """`lazy.Ask` for one branch of one unit."""
 
-    __slots__ = ("_asker", "_need", "_discarded", "_parent", "_spent", "_unit", "forecast")
+    __slots__ = ("_asker", "_discarded", "_need", "_parent", "_spent", "_unit", "forecast")
 
     def __init__(self, asker: Asker, unit: _Unit, need: Need, parent: "UnitAsk | None" = None) -> None:
         self._asker = asker
