@@ -35,7 +35,8 @@ app.add_typer(lab_app, name="lab")
 ConfigFile = Annotated[
     str | None,
     typer.Argument(
-        help="YAML file, or `lab` for the embedded demonstration. Default: the run's own, else the defaults."
+        help="YAML file, or `lab` for the embedded demonstration. Default: the run's own; else the lab, or, once a"
+        " model is named, the defaults."
     ),
 ]
 Out = Annotated[
