@@ -1,0 +1,56 @@
+"""Pretraining: a killed run that is resumed ends with the weights of an uninterrupted one, and its log says what it did."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veridistill.lab import pretrain
+
+TOKENS = 24_000  # three steps or four
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "LOG_STEPS", 1)
+    monkeypatch.setattr(pretrain, "EVAL_SAMPLES", 2)
+
+
+def weights(directory: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(directory / "model.safetensors")
+
+
+def test_a_killed_pretraining_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain.pretrain(tmp_path / "whole", num_tokens=TOKENS, threads=1, checkpoint_steps=2)
+    real, calls = pretrain.train_step, 0
+
+    def killed(*args: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(pretrain, "train_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(tmp_path / "killed", num_tokens=TOKENS, threads=1, checkpoint_steps=2)
+    monkeypatch.setattr(pretrain, "train_step", real)
+    resumed = pretrain.pretrain(tmp_path / "killed", num_tokens=TOKENS, threads=1, checkpoint_steps=2)
+    expected = weights(whole)
+    assert all((found == expected[name]).all() for name, found in weights(resumed).items())
+    log = [json.loads(line) for line in (tmp_path / "killed" / "pretrain_log.jsonl").read_text().splitlines()]
+    assert log[-1]["tokens"] >= TOKENS
+    assert [row["step"] for row in log] == sorted(row["step"] for row in log)
+
+
+def test_the_shipped_log_is_that_of_the_shipped_model() -> None:
+    log = Path(pretrain.__file__).parent / "pretrain_log.jsonl"
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert rows[-1]["tokens"] >= pretrain.NUM_TOKENS > rows[-2]["tokens"]
+    assert rows[-1]["hard"]["factuality"] > rows[-1]["long"]["solve"], "it judges better than it solves"
+    assert log.stat().st_size < 200_000
