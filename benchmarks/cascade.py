@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ async def costs(found: Source, limit: int | None) -> dict[str, Any]:
     for name in POLICIES:
         measured[name], kept[name] = await replayed(found, name, plan, seeds)
         print(f"{NAMES[name]}: {measured[name].tokens:,} tokens", file=sys.stderr)
+    cells = await grid(found, plan, seeds)
+    same = all(other == kept["exhaustive"] for other in kept.values())
     return {
         "run": found.run.path.name,
         "model": found.engine.fingerprint,
@@ -117,8 +120,21 @@ async def costs(found: Source, limit: int | None) -> dict[str, Any]:
         "completion_vs_reference": ratios(measured, "reference", "completion_tokens"),
         "calls_vs_exhaustive": ratios(measured, "exhaustive", "calls"),
         "calls_vs_reference": ratios(measured, "reference", "calls"),
-        "same_kept_set": all(other == kept["exhaustive"] for other in kept.values()),
+        "same_kept_set_by_cell": cells,
+        "same_kept_set": same and all(cells.values()),
     }
+
+
+async def grid(found: Source, plan: Plan, seeds: Sequence[Seed]) -> dict[str, bool]:
+    """For each n and v, whether both orders keep what the authors' policy keeps."""
+    cells = {}
+    for n, v in product(sorted({1, max(1, plan.candidates // 2), plan.candidates}), range(1, plan.votes + 1)):
+        smaller = replace(plan, candidates=n, votes=v)
+        kept = [
+            (await replayed(found, name, smaller, seeds))[1] for name in ("reference", "paper", "cheapest")
+        ]
+        cells[f"n{n}-v{v}"] = kept[0] == kept[1] == kept[2]
+    return cells
 
 
 async def replayed(
@@ -148,7 +164,7 @@ def table(data: dict[str, Any]) -> str:
     whole, authors = (data["policies"][name]["tokens"] for name in ("exhaustive", "reference"))
     lines = [
         f"{data['questions']} questions, n={data['candidates']}, v={data['votes']}; same kept set:"
-        f" {'yes' if data['same_kept_set'] else 'NO'}",
+        f" {'yes' if data['same_kept_set'] else 'NO'}, in all of {len(data['same_kept_set_by_cell'])} cells n x v",
         "| policy | calls | prompt tokens | completion tokens | tokens | of everything | of the authors' |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
@@ -207,6 +223,7 @@ def main() -> None:
     data = asyncio.run(costs(found, QUICK_QUESTIONS if options.quick else None))
     print(table(data))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     if not options.quick:
         plot(data, options.plot)

@@ -393,6 +393,7 @@ def main() -> None:
         data = measure(QUICK if options.quick else Sizes(), 2 if options.quick else SEEDS, Path(folder))
     print(table(data))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     if not options.quick:
         plot(data, options.plot)
