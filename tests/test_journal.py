@@ -129,3 +129,13 @@ def test_a_file_that_is_no_journal_of_ours_is_refused(tmp_path: Path, fault: str
 def test_a_missing_older_journal_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absent"):
         Journal(tmp_path / "j", (tmp_path / "absent",))
+
+
+def test_a_bug_in_the_writer_surfaces_where_the_reply_is_awaited(tmp_path: Path) -> None:
+    async def work(journal: Journal) -> None:
+        with pytest.raises(UnicodeEncodeError):
+            await asyncio.wait_for(journal.append(entry(1, reply=Completion("\ud800", "stop", 1, 1))), 10)
+        await journal.append(entry(2))
+
+    with_journal(tmp_path / "j", work)
+    assert [found.key for found in transcript(tmp_path / "j", "u")] == [entry(2).key]

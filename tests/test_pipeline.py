@@ -176,3 +176,66 @@ def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[
     unknown = {one for one in found - tops if not any(re.fullmatch(pattern(name), one) for name in names)}
     assert not unknown, sorted(unknown)
     assert not {name for name in names if not any(re.fullmatch(pattern(name), one) for one in found)}
+
+
+# --- runs that go wrong, or go on ---------------------------------------------------------------------------
+
+
+def test_a_finished_run_keeps_its_results_when_it_fails_to_start_again(
+    tmp_path: Path, trainer: list[int]
+) -> None:
+    assert run_in_full(tmp_path).code == 0
+    before = results(tmp_path / "run")
+    assert veridistill("run", "-d", tmp_path / "run", "-o", "engine.script=/nowhere").code == 2
+    after = results(tmp_path / "run")
+    assert after["status"] == "incomplete"
+    for part in ("base", "after", "gain", "funnel", "rounds", "calls"):
+        assert after[part] == before[part]
+    assert veridistill("evaluate", "-d", tmp_path / "run", "-o", "engine.script=null").code == 0
+
+
+def test_building_again_keeps_what_the_round_came_to(tmp_path: Path, trainer: list[int]) -> None:
+    assert run_in_full(tmp_path).code == 0
+    before = results(tmp_path / "run")["rounds"][0]
+    assert veridistill("build", "-d", tmp_path / "run", "-o", "build.asks=exhaustive").code == 0
+    after = results(tmp_path / "run")
+    assert (after["rounds"][0]["training"], after["rounds"][0]["after"]) == (
+        before["training"],
+        before["after"],
+    )
+    assert after["status"] == "complete"
+
+
+def test_one_problem_has_no_interval(tmp_path: Path, trainer: list[int]) -> None:
+    fields = [f"evaluation.problems={problems(tmp_path, 1)}", "evaluation.samples=2"]
+    done = veridistill("run", "-d", tmp_path / "run", *settings(questions(tmp_path), *fields))
+    assert done.code == 0
+    assert "too few problems for an interval" in done.out
+
+
+def test_limits_hold_for_single_steps_and_over_rounds(tmp_path: Path, trainer: list[int]) -> None:
+    seeds = questions(tmp_path, 40)
+    timed = veridistill("build", "-d", tmp_path / "a", *settings(seeds, "limits.hours=1e-7"))
+    assert timed.code == 3
+    assert "limits.hours" in timed.err
+    whole = veridistill("build", "-d", tmp_path / "b", *settings(seeds))
+    assert whole.code == 0
+    used = results(tmp_path / "b")["tokens"]
+    limit = used["prompt"] + used["completion"] + 1
+    rounds = veridistill(
+        "run", "-d", tmp_path / "c", *settings(seeds, "rounds=2", f"limits.tokens={limit}", "seed=1")
+    )
+    assert rounds.code in (0, 3)
+    spent = results(tmp_path / "c")["tokens"]
+    assert spent["prompt"] + spent["completion"] <= 1.5 * limit, (
+        "the second round has what the first one left"
+    )
+
+
+def test_a_dry_run_leaves_a_run_incomplete_and_tells_no_time_from_the_journal(tmp_path: Path) -> None:
+    command = ("build", "-d", tmp_path / "run", "--dry-run", "--json", *settings(questions(tmp_path, 40)))
+    first, again = (json.loads(veridistill(*command).out) for _ in range(2))
+    assert results(tmp_path / "run")["status"] == "incomplete"
+    assert 0 <= first["seconds_at_least"] <= first["seconds_at_most"]
+    assert again["seconds_at_most"] is None
+    assert first["calls"] == again["calls"]

@@ -27,7 +27,7 @@ from veridistill.errors import BudgetReached, RequestRefused
 from veridistill.gate import Gate, Need
 from veridistill.journal import Entry
 from veridistill.lazy import Branch, Offer, Result
-from veridistill.records import Completion, Messages, Path, Request, Sampling
+from veridistill.records import Completion, Messages, Path, Request, Sampling, without_surrogates
 
 T = TypeVar("T")
 R_out = TypeVar("R_out")
@@ -100,6 +100,7 @@ class Asker:
         window: int | None = None,
         keep_ids: frozenset[str] = frozenset({"solve"}),
         foresight: bool = True,
+        meter: Meter | None = None,
     ) -> None:
         self.engine = engine
         self.journal = journal
@@ -111,7 +112,7 @@ class Asker:
         self.window = window or 4 * gate.width
         self.keep_ids = keep_ids
         self.foresight = foresight
-        self.meter = Meter()
+        self.meter = meter or Meter()
 
     @asynccontextmanager
     async def unit(self, name: str) -> AsyncIterator["UnitAsk"]:
@@ -354,9 +355,5 @@ class _Crew(Generic[R_out]):
 
 def _storable(reply: Completion) -> Completion:
     """Lone surrogates, which no file or database takes, become U+FFFD."""
-    try:
-        reply.text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = reply.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return replace(reply, text=text)
-    return reply
+    text = without_surrogates(reply.text)
+    return reply if text is reply.text else replace(reply, text=text)

@@ -5,6 +5,7 @@ quality gate failed; 5 run directory in use; 130 and 143 signals; 1 a bug.
 """
 
 import asyncio
+import errno
 import json
 import signal
 import sys
@@ -124,6 +125,7 @@ def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quie
     """Fine-tune the model on what `build` kept."""
     from veridistill import pipeline
 
+    stored_config(out)
     with _session(None, out, sets, {}, None, quiet) as session:
         _print(_complete(session, pipeline.train_step(session)), as_json)
 
@@ -143,6 +145,8 @@ def evaluate(
     from veridistill import pipeline
 
     short = {"model": model, "problems": problems, "k": k}
+    if config is None and model is None:
+        stored_config(out)
     with _session(config, out, sets, short, None, quiet) as session:
         if not session.config.evaluation.problems:
             raise ConfigError(
@@ -250,6 +254,11 @@ def main() -> None:
     except VeridistillError as error:
         _note(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _note(f"error: the disk is full ({error}); free space and run the same command again")
+        sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(130)
     except _Signalled as signalled:

@@ -180,7 +180,7 @@ class EngineSection(Section):
 
 class JournalSection(Section):
     path: str | None = runtime(
-        None, "SQLite file on a local disk; default: journal.sqlite in the run directory"
+        None, "SQLite file on a local disk, relative to the run directory; default: journal.sqlite there"
     )
     commit_rows: int = runtime(512, "most replies in one commit", ge=1)
 
@@ -251,7 +251,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     data = _read(path) if path else {}
     for override in overrides:
         _set(data, override)
-    return parse(data, str(path) if path else "configuration")
+    names = [str(path)] * (path is not None) + ["-o"] * bool(overrides)
+    return parse(data, " and ".join(names) or "configuration")
 
 
 def parse(data: Mapping[str, Any], where: str = "configuration") -> Config:

@@ -96,9 +96,13 @@ class Journal:
         """Calls and tokens by role, replies of forked journals left out."""
         return self._reader.usage()
 
+    async def flush(self) -> None:
+        """Commit what is pending; nothing can be written after it."""
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+
     async def close(self) -> None:
         """Commit what is pending and close."""
-        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+        await self.flush()
         self._reading.shutdown()
         self._reader.close()
         self._connection.close()
@@ -174,7 +178,7 @@ class _Writer:
         return batch
 
     def _commit(self, batch: list[tuple[Entry, asyncio.Future[None]]]) -> None:
-        error: Incomplete | None = None
+        error: Exception | None = None
         try:
             with self._connection:
                 self._connection.executemany(_INSERT, [self._row(entry) for entry, _ in batch])
@@ -182,6 +186,10 @@ class _Writer:
             error = Incomplete(
                 f"the journal cannot be written ({cause}); free space on its disk and run again"
             )
+        except (
+            Exception
+        ) as bug:  # it must surface where the reply is awaited: without this thread all would wait
+            error = bug
         futures = [future for _, future in batch]
         with suppress(RuntimeError):  # the event loop is gone: nobody waits for these
             futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
@@ -198,7 +206,7 @@ class _Writer:
         return None if ids is None else self._compress(array("i", ids).tobytes())
 
 
-def _resolve(futures: list[asyncio.Future[None]], error: Incomplete | None) -> None:
+def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
     for future in futures:
         if not future.done():
             if error is None:

@@ -5,21 +5,22 @@ it; a trained model is never trained again. The algorithm is `method`'s, the way
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from veridistill import prompts, results, seeds, tables
-from veridistill.ask import Asker, audited
+from veridistill.ask import Asker, Meter, audited
 from veridistill.cascade import Jury
 from veridistill.config import Config, ModelSection
 from veridistill.domains import DOMAINS
 from veridistill.engines import model_directory, open_engine
 from veridistill.engines.base import Engine
-from veridistill.errors import BudgetReached, ConfigError, QualityGate
+from veridistill.errors import BudgetReached, ConfigError, QualityGate, VeridistillError
 from veridistill.evaluation import benchmarks, exam, statistics
 from veridistill.funnel import Audit, Funnel
 from veridistill.gate import Gate
@@ -40,6 +41,7 @@ class Session:
     run: RunDir
     progress: Progress
     gate: Gate | None = field(default=None, init=False)
+    new_tokens: int = field(default=0, init=False)
 
     @property
     def config(self) -> Config:
@@ -67,16 +69,12 @@ class Serving:
 async def run(session: Session) -> dict[str, Any]:
     """All rounds from the seeds to the report. Raises `QualityGate` after the report when a build is not usable."""
     results.start(session.run)
-    try:
-        with results.step(session.run, done="complete"):
-            # Faults in either are told before a model is loaded.
-            questions(session.run)
-            problems(session.run)
-            async with _limited(session.config):
-                for number in range(1, session.config.rounds + 1):
-                    await _round(session, number)
-    finally:
-        report(session.run)
+    async with _working(session, "complete"):
+        # Faults in either are told before a model is loaded.
+        questions(session.run)
+        problems(session.run)
+        for number in range(1, session.config.rounds + 1):
+            await _round(session, number)
     return results.read(session.run)
 
 
@@ -102,14 +100,11 @@ def next_round(run: RunDir) -> int:
 async def build_step(session: Session) -> dict[str, Any]:
     """The next round's dataset alone. Raises `QualityGate` when it is not usable."""
     number = next_round(session.run)
-    with results.step(session.run):
-        try:
-            questions(session.run)
-            async with serving(session, number) as base:
-                await build(session, base, number)
-            gate_build(session, number)
-        finally:
-            report(session.run)
+    async with _working(session):
+        questions(session.run)
+        async with serving(session, number) as base:
+            await build(session, base, number)
+        gate_build(session, number)
     return dict(results.read(session.run)["funnel"])
 
 
@@ -118,10 +113,9 @@ async def train_step(session: Session) -> dict[str, Any]:
     number = next_round(session.run)
     if not session.run.round(number).examples.is_file():
         raise ConfigError(f"{session.run.path}: round {number} has no dataset; run veridistill build first")
-    with results.step(session.run):
+    async with _working(session):
         gate_build(session, number)
         await train(session, number)
-        report(session.run)
     return {
         "model": str(session.run.round(number).model),
         **results.read(session.run)["rounds"][number - 1]["training"],
@@ -131,13 +125,12 @@ async def train_step(session: Session) -> dict[str, Any]:
 async def evaluate_step(session: Session) -> dict[str, Any]:
     """The exam of the base model and of the latest trained one, if there is any."""
     trained = [n for n in range(1, session.config.rounds + 1) if session.run.round(n).model.exists()]
-    with results.step(session.run):
+    async with _working(session):
         async with serving(session, 1) as base:
             await examine(session, base, "base", 1)
         if trained:
             async with serving(session, trained[-1] + 1) as after:
                 await examine(session, after, "after", trained[-1])
-        report(session.run)
     return {name: results.read(session.run)[name] for name in ("base", "after", "gain")}
 
 
@@ -165,13 +158,18 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
                 config.build,
                 run_seed=config.seed,
                 max_tokens=config.limits.tokens,
+                meter=Meter(new_tokens=session.new_tokens),
                 window=config.build.window,
             )
             yield Serving(engine, asker, plan(config, engine))
         finally:
             session.gate = None
-            results.add_usage(session.run, journal.usage(), engine.stats(), asker.meter)
-            await journal.close()
+            session.new_tokens = asker.meter.new_tokens
+            try:
+                await journal.flush()
+                results.add_usage(session.run, journal.usage(), engine.stats(), asker.meter)
+            finally:
+                await journal.close()
     finally:
         await engine.close()
 
@@ -294,8 +292,12 @@ class Sink:
 
 def gate_build(session: Session, number: int) -> None:
     """Raise `QualityGate` when a build must not be trained on."""
-    section, built = session.config.quality, results.read(session.run)["rounds"][number - 1]
-    faults = []
+    section, rounds = session.config.quality, results.read(session.run)["rounds"]
+    if len(rounds) < number:
+        raise ConfigError(
+            f"{session.run.path}: round {number} was not built to its end; run veridistill build first"
+        )
+    built, faults = rounds[number - 1], []
     if built["examples"] < section.min_kept:
         faults.append(
             f"{built['funnel']['kept']} candidates kept, {built['examples']} of them fit to train on,"
@@ -359,14 +361,27 @@ def report(run: RunDir) -> Path:
 
 async def dry_run(session: Session, sample: int = 20) -> dict[str, Any]:
     """Calls, tokens and time of a build, estimated from its first questions, whose replies stay in the journal."""
-    results.begin(session.run)
-    async with serving(session, 1) as base:
-        found = questions(session.run)
+    found = questions(session.run)
+    async with _working(session), serving(session, 1) as base:
         start = time.monotonic()
         async for _ in _distilled(base, found.seeds[:sample]):
             pass
-        seconds = time.monotonic() - start
-        return results.estimate(base.asker.meter, min(sample, len(found.seeds)), len(found.seeds), seconds)
+        seconds, total = time.monotonic() - start, len(found.seeds)
+        return results.estimate(base.asker.meter, min(sample, total), total, base.asker.gate.width, seconds)
+
+
+@asynccontextmanager
+async def _working(session: Session, done: results.Status | None = None) -> AsyncIterator[None]:
+    """Limits, a true status and a report, however the block ends; what ended it is what is raised."""
+    try:
+        with results.step(session.run, done):
+            async with _limited(session.config):
+                yield
+    except BaseException:
+        with suppress(VeridistillError, OSError, sqlite3.Error):
+            report(session.run)
+        raise
+    report(session.run)
 
 
 @asynccontextmanager

@@ -172,6 +172,15 @@ class Attempt:
     completion_tokens: int = 0
 
 
+def without_surrogates(text: str) -> str:
+    """The text itself, or one in which lone surrogates, which no file or database takes, are U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def normalise(text: str) -> str:
     """Text as compared for duplicates: NFKC, case-folded, runs of white space as one space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -6,7 +6,7 @@ journal and the steps; nothing is computed here but sums and the exam's statisti
 
 import platform
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from veridistill.training.rows import Curation
 from veridistill.training.sft import TrainResult
 
 Status = Literal["running", "complete", "incomplete", "gate_failed"]
+OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")
 _LIBRARIES = ("torch", "transformers", "trl", "vllm", "ray")
 
 
@@ -34,9 +35,8 @@ def read(run: RunDir) -> dict[str, Any]:
 
 
 def start(run: RunDir) -> None:
-    """A fresh object; seconds and cancelled tokens of earlier processes on this run are carried over."""
-    old = read(run)
-    data = {
+    """What this process is; the figures of earlier processes on this run stand until they are replaced."""
+    data: dict[str, Any] = {
         "version": veridistill.__version__,
         "status": "running",
         "base": None,
@@ -48,15 +48,16 @@ def start(run: RunDir) -> None:
         "audit": None,
         "calls": {"total": 0},
         "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "unneeded": 0, "by_role": {}},
-        "seconds": old.get("seconds", {}),
+        "seconds": {},
         "rounds": [],
         "warnings": [],
         "config": run.config.model_dump(mode="json"),
         "versions": _versions(),
         "fingerprints": {},
     }
-    data["tokens"]["cancelled"] = old.get("tokens", {}).get("cancelled", 0)
-    write_json(run.results, data)
+    own = ("version", "status", "warnings", "config", "versions")
+    old = {name: value for name, value in read(run).items() if name not in own}
+    write_json(run.results, data | old)
 
 
 def begin(run: RunDir) -> None:
@@ -74,7 +75,8 @@ def step(run: RunDir, done: Status | None = None) -> Iterator[None]:
         yield
         _merge(run, status=done)
     except BaseException as error:
-        _merge(run, status="gate_failed" if isinstance(error, QualityGate) else "incomplete")
+        with suppress(OSError):  # a full disk must not take the place of the error
+            _merge(run, status="gate_failed" if isinstance(error, QualityGate) else "incomplete")
         raise
 
 
@@ -120,9 +122,7 @@ def add_build(
     """What a build counted; the top level shows the latest round."""
     built = {
         "funnel": funnel.counts(),
-        "outcomes": {
-            name: funnel.outcomes[name] for name in ("accepted", "rejected", "malformed", "unjudged")
-        },
+        "outcomes": {name: funnel.outcomes[name] for name in OUTCOMES},
         "defects": dict(sorted(funnel.defects.items())),
         "votes": funnel.ballots(),
         "invalid_share": funnel.invalid_share,
@@ -136,10 +136,12 @@ def add_build(
         "stop_ids": list(engine.stop_ids),
     }
     data = read(run)
+    later = data["rounds"][number - 1] if len(data["rounds"]) >= number else {}
+    built |= {name: later[name] for name in ("training", "after") if name in later}
     rounds = [*data["rounds"][: number - 1], built]
     names = data["fingerprints"] | ({"base": engine.fingerprint} if number == 1 else {})
     top = {name: built[name] for name in ("funnel", "outcomes", "votes", "audit")}
-    _merge(run, rounds=rounds, fingerprints=names, **top)
+    _merge(run, rounds=rounds, fingerprints=names, warnings=[], **top)
 
 
 def add_training(run: RunDir, number: int, trained: TrainResult) -> None:
@@ -177,8 +179,13 @@ def gain(before: list[Attempt], after: list[Attempt]) -> dict[str, Any]:
     return asdict(statistics.gain(means[0], means[1]))
 
 
-def estimate(meter: Meter, sample: int, total: int, seconds: float) -> dict[str, Any]:
-    """A build's calls, tokens and time, in proportion to those of its first `sample` questions."""
+def estimate(meter: Meter, sample: int, total: int, width: int, seconds: float) -> dict[str, Any]:
+    """A build's calls, tokens and time, in proportion to those of its first `sample` questions.
+
+    The time lies between two bounds: the sample's pace, and that pace times as many as there will be more questions in
+    the engine's `width` slots. No time is told when replies came from the journal.
+    """
+    fuller = max(1.0, min(width, total) / min(width, max(sample, 1)))
     scale = total / max(sample, 1)
     prompt, completion = sum(meter.prompt_tokens.values()), sum(meter.completion_tokens.values())
     return {
@@ -187,7 +194,8 @@ def estimate(meter: Meter, sample: int, total: int, seconds: float) -> dict[str,
         "calls": round(scale * sum(meter.calls.values())),
         "prompt_tokens": round(scale * prompt),
         "completion_tokens": round(scale * completion),
-        "seconds": round(scale * seconds, 1),
+        "seconds_at_least": None if meter.hits else round(max(seconds, scale * seconds / fuller), 1),
+        "seconds_at_most": None if meter.hits else round(scale * seconds, 1),
         "calls_by_role": {role: round(scale * num) for role, num in sorted(meter.calls.items())},
         "from_journal": meter.hits,
     }
@@ -211,9 +219,17 @@ def summary_line(data: dict[str, Any]) -> str:
     """The headline for a terminal."""
     if data.get("gain"):
         g, base, after = data["gain"], data["base"], data["after"]
-        return (
-            f"pass@1 {base['pass_at_1']:.1f} -> {after['pass_at_1']:.1f}: gain {g['mean']:+.1f} points, 95 % interval"
-            f" [{g['low']:+.1f}, {g['high']:+.1f}], {base['num_problems']} problems x {base['samples']} samples"
+        few = g["low"] is None
+        interval = (
+            "too few problems for an interval"
+            if few
+            else f"95 % interval [{g['low']:+.1f}, {g['high']:+.1f}]"
         )
-    funnel = data.get("funnel")
-    return f"{funnel['kept']} of {funnel['seeds']} questions kept; no exam" if funnel else "nothing built yet"
+        return (
+            f"pass@1 {base['pass_at_1']:.1f} -> {after['pass_at_1']:.1f}: gain {g['mean']:+.1f} points, {interval},"
+            f" {base['num_problems']} problems x {base['samples']} samples"
+        )
+    if not data.get("rounds"):
+        return "nothing built yet"
+    funnel, kept = data["funnel"], data["rounds"][-1]["questions_kept"]
+    return f"{funnel['kept']} candidates kept, of {kept} of {funnel['seeds']} questions; no exam"

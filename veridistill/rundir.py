@@ -69,7 +69,7 @@ class RunDir:
 
 
 def journal_path(path: Path, config: Config) -> Path:
-    return Path(config.journal.path) if config.journal.path else path / "journal.sqlite"
+    return path / (config.journal.path or "journal.sqlite")
 
 
 def stored_config(path: Path) -> Config:
@@ -150,11 +150,15 @@ def forked_journals(path: Path) -> tuple[Path, ...]:
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole file or nothing: temporary name, fsync, rename."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

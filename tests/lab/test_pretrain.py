@@ -1,4 +1,4 @@
-"""Pretraining: a killed run that is resumed ends with the weights of an uninterrupted one, and its log says what it did."""
+"""Pretraining: a killed run that is resumed ends like an uninterrupted one; its log tells what it did."""
 
 import json
 from pathlib import Path

@@ -246,3 +246,13 @@ def test_other_settings_do_not_go_on_from_old_checkpoints(tmp_path: Path) -> Non
     assert not left(TrainSection(learning_rate=1e-6))
     (tmp_path / "examples").write_bytes(b"other rows")
     assert not left(TrainSection(learning_rate=1e-6))
+
+
+def test_a_model_of_other_examples_does_not_pass_for_one_of_these(tmp_path: Path) -> None:
+    work, out, examples = tmp_path / "train", tmp_path / "model", tmp_path / "examples.parquet"
+    for folder in (work, out):
+        folder.mkdir()
+    examples.write_bytes(b"other examples than those")
+    (work / "identity.json").write_text(json.dumps([{}, "base", None, "the digest of those"]))
+    with pytest.raises(ConfigError, match="was trained on other examples"):
+        asyncio.run(sft.train(TrainSection(), "base", None, examples, work, out))

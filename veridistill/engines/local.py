@@ -461,9 +461,12 @@ def _files_hash(directory: Path) -> str:
     the last and evenly spaced ones between.
     """
     digest = hashlib.blake2b(digest_size=16)
-    names = ("config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
+    names = (
+        *("config.json", "generation_config.json", "tokenizer_config.json", "added_tokens.json"),
+        *("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"),
+    )
     for file in sorted(directory.iterdir()):
-        if not file.is_file() or not (file.name in names or file.suffix == ".safetensors"):
+        if not file.is_file() or not (file.name in names or file.suffix in (".safetensors", ".bin")):
             continue
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}\0".encode())

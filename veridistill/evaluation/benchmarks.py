@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from veridistill.errors import ConfigError
 from veridistill.evaluation.grading import KINDS
-from veridistill.records import Kind, Problem
+from veridistill.records import Kind, Problem, without_surrogates
 
 FIELDS = ("id", "kind", "question", "answer")
 _MOST_ERRORS = 20
@@ -69,7 +69,10 @@ def _problem(line: str, benchmark: str) -> tuple[Problem | None, list[str]]:
     if faults:
         return None, faults
     kind = cast("Kind", record["kind"])
-    return Problem(str(record["id"]), benchmark, kind, record["question"], str(record["answer"])), []
+    name, question, answer = (
+        without_surrogates(str(record[field])) for field in ("id", "question", "answer")
+    )
+    return Problem(name, benchmark, kind, question, answer), []
 
 
 def _fault(record: dict[str, Any], field: str) -> str | None:

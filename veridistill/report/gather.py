@@ -6,6 +6,7 @@ from pathlib import Path
 
 from veridistill import tables
 from veridistill.journal import Entry, transcript
+from veridistill.records import Path as RequestPath
 from veridistill.records import Verdict
 from veridistill.report.views import CandidateView, ExampleView, VoteView, choose
 from veridistill.rundir import RunDir, read_json
@@ -59,12 +60,13 @@ def _votes(folder: Path, shown: set[str]) -> dict[tuple[str, int], list[VoteView
 
 
 def _replies(run: RunDir, seed_id: str, model: str) -> list[Entry]:
-    return [
-        entry
-        for journal in (run.journal, *run.older)
-        for entry in transcript(journal, seed_id)
-        if entry.model == model and entry.status != "cancelled"
-    ]
+    """What was answered, by role and path: the run's own replies hide those that it forked at the same place."""
+    found: dict[tuple[str, RequestPath], Entry] = {}
+    for journal in (run.journal, *run.older):
+        for entry in transcript(journal, seed_id):
+            if entry.model == model and entry.status != "cancelled":
+                found.setdefault((entry.role, entry.path), entry)
+    return list(found.values())
 
 
 def _with_replies(vote: VoteView, entries: list[Entry], candidate: int) -> VoteView:

@@ -101,6 +101,7 @@ async def train(
     anything else. Cancelling kills the child, and so does the end of this process.
     """
     if out.exists():
+        _check_examples(examples, work, out)
         return read_result(out)
     if not examples.is_file():
         raise ConfigError(f"{examples}: there are no examples to train on; run build first")
@@ -201,6 +202,8 @@ def _environment(base: str, device: str, threads: int | None) -> dict[str, str]:
         ours["CUDA_VISIBLE_DEVICES"] = ""
     elif device == "auto" or device.startswith("cuda"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if device == "auto" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+            return {**os.environ, **ours}  # the user hides the GPUs
         index = int(device.partition(":")[2] or 0)
         ours["CUDA_VISIBLE_DEVICES"] = (
             visible[index] if index < len(visible) and visible[index] else str(index)
@@ -208,16 +211,29 @@ def _environment(base: str, device: str, threads: int | None) -> dict[str, str]:
     return {**os.environ, **ours}
 
 
+def _digest(examples: Path) -> str:
+    with examples.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _check_examples(examples: Path, work: Path, out: Path) -> None:
+    """A model that was trained on other examples must not pass for one of these."""
+    mark = work / "identity.json"
+    if mark.is_file() and examples.is_file() and json.loads(mark.read_text("utf-8"))[3] != _digest(examples):
+        raise ConfigError(
+            f"{out}: was trained on other examples than {examples} (the seeds or prompts changed under the same name);"
+            " start a run of its own with another --out"
+        )
+
+
 def _forget_other_checkpoints(section: TrainSection, spec: Spec) -> None:
     """Checkpoints of another training (other settings, base or examples) must not be gone on from."""
-    with open(spec.examples, "rb") as file:
-        digest = hashlib.file_digest(file, "blake2b").hexdigest()
     settings = {
         name: getattr(section, name)
         for name, field in TrainSection.model_fields.items()
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["kind"] == "identity"
     }
-    identity = json.dumps([settings, spec.base_model, spec.revision, digest])
+    identity = json.dumps([settings, spec.base_model, spec.revision, _digest(Path(spec.examples))])
     mark = Path(spec.work) / "identity.json"
     if not mark.is_file() or mark.read_text(encoding="utf-8") != identity:
         shutil.rmtree(Path(spec.work) / "checkpoints", ignore_errors=True)
