@@ -255,4 +255,4 @@ def test_a_model_of_other_examples_does_not_pass_for_one_of_these(tmp_path: Path
     examples.write_bytes(b"other examples than those")
     (work / "identity.json").write_text(json.dumps([{}, "base", None, "the digest of those"]))
     with pytest.raises(ConfigError, match="was trained on other examples"):
-        asyncio.run(sft.train(TrainSection(), "base", None, examples, work, out))
+        asyncio.run(train(TrainSection(), "base", None, examples, work, out))
