@@ -225,10 +225,12 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     funnel = Funnel(plan.stages)
     audit = Audit((*plan.stages, *plan.extra_stages))
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
+        meter = serving.asker.meter
+        before = meter.new_tokens
 
         def seen(distilled: Distilled) -> None:
             funnel.add(distilled)
-            step.update(funnel.seeds, kept=funnel.kept, tokens=serving.asker.meter.new_tokens)
+            step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens - before)
 
         with Sink(folder, serving) as sink:
             async for distilled in _distilled(serving, found.seeds, seen):
@@ -339,6 +341,7 @@ async def examine(session: Session, serving: Serving, which: str, number: int) -
     section, path = session.config.evaluation, session.run.round(number).tables / f"exam_{which}.parquet"
     found: list[Attempt] = []
     meter = serving.asker.meter
+    before = meter.new_tokens
     with (
         session.timed(f"exam_{which}"),
         session.progress.step(f"exam {which}", len(chosen), "problems") as step,
@@ -349,7 +352,8 @@ async def examine(session: Session, serving: Serving, which: str, number: int) -
             async for attempts in stream:
                 found += attempts
                 right = statistics.pass_at_1(found).pass_at_1
-                step.update(len(found) // section.samples, accuracy=f"{right:.1f} %", tokens=meter.new_tokens)
+                done, tokens = len(found) // section.samples, meter.new_tokens - before
+                step.update(done, accuracy=f"{right:.1f} %", tokens=tokens)
     tables.ATTEMPTS.write(path, found)
     results.add_exam(session.run, which, number, serving.engine.fingerprint)
 
