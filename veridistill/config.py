@@ -65,11 +65,10 @@ class SeedsSection(Section):
     limit: int | None = identity(None, "use the first so many questions", ge=1)
 
 
-class GenerateSection(Section):
-    """Candidates. Defaults are the paper's (temperature 0.8, top_p 0.95, 32,768 tokens, n = 8)."""
+class SampledSection(Section):
+    """How replies are sampled; each section has its own temperature."""
 
-    candidates: int = identity(8, "candidates per question, n", ge=1)
-    temperature: float = identity(0.8, ge=0, le=10)
+    temperature: float = identity(ge=0, le=10)
     top_p: float = identity(0.95, gt=0, le=1)
     top_k: int = identity(0, "0: no limit", ge=0)
     max_tokens: int = identity(32768, ge=1)
@@ -79,7 +78,14 @@ class GenerateSection(Section):
         return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
 
 
-class JudgeSection(Section):
+class GenerateSection(SampledSection):
+    """Candidates. Defaults are the paper's (temperature 0.8, top_p 0.95, 32,768 tokens, n = 8)."""
+
+    candidates: int = identity(8, "candidates per question, n", ge=1)
+    temperature: float = identity(0.8, ge=0, le=10)
+
+
+class JudgeSection(SampledSection):
     """The cascade. Defaults are the paper's (temperature 0.6, top_p 0.95, v = 5, three stages)."""
 
     stages: tuple[StageName, ...] = identity(
@@ -89,13 +95,6 @@ class JudgeSection(Section):
     infer_per_vote: bool = identity(True, "infer the question anew for each cycle-consistency vote")
     max_reasks: int = identity(2, "how often an invalid vote is asked again", ge=0)
     temperature: float = identity(0.6, ge=0, le=10)
-    top_p: float = identity(0.95, gt=0, le=1)
-    top_k: int = identity(0, "0: no limit", ge=0)
-    max_tokens: int = identity(32768, ge=1)
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
 
     @model_validator(mode="after")
     def _unique(self) -> "JudgeSection":
@@ -151,20 +150,13 @@ class TrainSection(Section):
         return self
 
 
-class EvaluationSection(Section):
+class EvaluationSection(SampledSection):
     problems: str | None = identity(
         None, "JSONL of problems (id, kind, question, answer), or `lab`; null: no exam"
     )
     limit: int | None = identity(None, "use the first so many problems", ge=1)
     samples: int = identity(10, "samples per problem, k", ge=1)
     temperature: float = identity(0.7, ge=0, le=10)
-    top_p: float = identity(0.95, gt=0, le=1)
-    top_k: int = identity(0, "0: no limit", ge=0)
-    max_tokens: int = identity(32768, ge=1)
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens)
 
 
 class EngineSection(Section):
