@@ -36,7 +36,7 @@ lab-study: install  ## The demo on three run seeds with three arms
 	$(BIN)/python benchmarks/lab.py --json benchmarks/results/lab.json
 
 bench: install  ## What the README's figures come from
-	$(BIN)/python benchmarks/cascade.py --json benchmarks/results/cascade.json
+	$(BIN)/python benchmarks/cascade.py --limit 300 --json benchmarks/results/cascade.json
 	$(BIN)/python benchmarks/orchestrator.py --json benchmarks/results/orchestrator.json
 
 clean:
