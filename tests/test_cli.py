@@ -294,7 +294,11 @@ def test_the_first_interrupt_drains(tmp_path: Path, seeds: Path) -> None:
     run, slow = tmp_path / "run", script(tmp_path, seconds_per_token=0.02, slots=4)
     with started("build", "-d", run, *settings(seeds, f"engine.script={slow}")) as process:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Not communicate(), which would miss what readline() has read ahead.
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(60)
     assert process.returncode == 130
     assert "finishing the calls under way" in err
     assert "Traceback" not in err
