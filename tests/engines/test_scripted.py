@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -118,13 +117,6 @@ def test_functions_refusals_and_stats() -> None:
         replies(engine, "hello", 1)
 
 
-def test_a_reply_costs_microseconds() -> None:
-    engine = ScriptedEngine(Script())
-    start = time.process_time()
-    replies(engine, QUESTION * 3, 2000)
-    assert (time.process_time() - start) / 2000 < 100e-6
-
-
 def test_virtual_time_serves_slots_in_order() -> None:
     engine = ScriptedEngine(
         lambda m, s, seed: Completion("x", "stop", 1, 10), seconds_per_token=1, slots=4, clock="virtual"
@@ -137,9 +129,7 @@ def test_virtual_time_serves_slots_in_order() -> None:
         await asyncio.gather(*(engine.generate(ask("q"), SAMPLING, i) for i in range(4)))
         assert engine.now == 40
 
-    start = time.process_time()
     asyncio.run(main())
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])
