@@ -1,6 +1,5 @@
 """Where the answer stands: tables per domain, and what a hostile text must not cost."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
