@@ -186,9 +186,8 @@ class _Writer:
             error = Incomplete(
                 f"the journal cannot be written ({cause}); free space on its disk and run again"
             )
-        except (
-            Exception
-        ) as bug:  # it must surface where the reply is awaited: without this thread all would wait
+        except Exception as bug:
+            # A bug must surface where the reply is awaited: were this thread to die, all would wait forever.
             error = bug
         futures = [future for _, future in batch]
         with suppress(RuntimeError):  # the event loop is gone: nobody waits for these

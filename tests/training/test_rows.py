@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from veridistill.records import Candidate, Completion, Example, Message, Seed
-from veridistill.tables import EXAMPLES
 from veridistill.training.rows import (
     IGNORED,
     Curation,
@@ -17,7 +16,7 @@ from veridistill.training.rows import (
     row,
     rows,
     stop_ids,
-    write_dataset,
+    write_messages,
 )
 
 SEED = Seed("s1", "2+3?")
@@ -140,13 +139,12 @@ def test_stop_ids_begin_with_the_tokenizers(tokenizer: Any, configured: object, 
     assert stop_ids(None, tokenizer) == (END,)
 
 
-def test_the_dataset_is_written_in_both_forms(tmp_path: Path) -> None:
+def test_the_dataset_is_written_for_people_too(tmp_path: Path) -> None:
     one = Example(
         "s1", 0, (1,), (2, END), (Message("user", "a\u2028b"), Message("assistant", "<think>é</think>5"))
     )
-    assert write_dataset(iter([one, one]), tmp_path / "dataset") == 2
-    assert list(EXAMPLES.read(tmp_path / "dataset" / "examples.parquet")) == [one, one]
-    lines = (tmp_path / "dataset" / "train.jsonl").read_text(encoding="utf-8").split("\n")
+    write_messages(iter([one, one]), tmp_path / "train.jsonl")
+    lines = (tmp_path / "train.jsonl").read_text(encoding="utf-8").split("\n")
     assert len(lines) == 3
     assert json.loads(lines[0]) == {
         "messages": [

@@ -219,12 +219,6 @@ def solve(rng: random.Random, q: Question) -> Sample:
     return Sample("solve", prompt("solve_math", question=q.text), solve_reply(q))
 
 
-def _visible_answer(rng: random.Random, q: Question) -> str:
-    """Mostly right or wrong by computation, sometimes by a misread equation."""
-    x = q.x if rng.random() < 0.5 else wrong_answer(rng, q)
-    return answer_text(*_maybe_misread(rng, q, 0.1), x)
-
-
 def _maybe_misread(rng: random.Random, q: Question, share: float) -> tuple[int, int, int]:
     numbers = (q.a, q.b, q.c)
     return misread(rng, numbers) if rng.random() < share else numbers

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from veridistill.records import Candidate, Example, Message, Messages, Seed
-from veridistill.tables import EXAMPLES
 
 IGNORED = -100
 """The label that carries no loss, in PyTorch and so in transformers and TRL."""
@@ -199,19 +198,8 @@ def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(i for i in (tokenizer.eos_token_id, *more) if i is not None))
 
 
-def write_dataset(examples: Iterable[Example], folder: Path) -> int:
-    """`examples.parquet` with the token ids, which is trained on, and `train.jsonl` as chat `messages`; how many.
-
-    Each file appears whole, by a rename.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    num = EXAMPLES.write(folder / "examples.parquet", examples)
-    write_messages(EXAMPLES.read(folder / "examples.parquet"), folder / "train.jsonl")
-    return num
-
-
 def write_messages(examples: Iterable[Example], path: Path) -> None:
-    """One JSON object a line, for people and other trainers."""
+    """Examples as chat `messages`, one JSON object a line, for people and other trainers; whole, by a rename."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         for example in examples:
