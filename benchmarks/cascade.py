@@ -20,16 +20,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from veridistill import inputs
-from veridistill.ablate import Source, source
+from veridistill.calls.replay import Recorded, replayer
 from veridistill.cascade import vote
 from veridistill.config import BuildSection
+from veridistill.data.rundir import RunDir, forked_journals, stored_config
 from veridistill.decide import defect
 from veridistill.lazy import Ask
 from veridistill.method import Plan, distil, generate
 from veridistill.records import Candidate, Seed
-from veridistill.replay import Recorded, replayer
-from veridistill.rundir import RunDir, forked_journals, stored_config
+from veridistill.runs import inputs
+from veridistill.runs.ablate import Source, source
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "cascade.svg"
 QUICK_QUESTIONS = 40

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from veridistill.overlap.contamination import Item, contaminated
-from veridistill.overlap.near import near_duplicates
+from veridistill.data.overlap.contamination import Item, contaminated
+from veridistill.data.overlap.near import near_duplicates
 from veridistill.records import Seed
 
 THINGS = """marbles tickets lanterns bridges islands orchards wagons candles maps beetles kites violins turnips

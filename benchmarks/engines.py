@@ -109,7 +109,7 @@ async def _all(engine: Engine, work: Work) -> None:
 
 
 def _local(model: str, batch: int) -> Engine:
-    from veridistill.engines import local
+    from veridistill.engines.local import engine as local
 
     class Endless(local.LocalEngine):
         """Stops at nothing but the limit."""

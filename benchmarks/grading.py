@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridistill.evaluation.grading import Graders
+from veridistill.grading.graders import Graders
 from veridistill.records import Grade, Problem
 
 OPEN = 512

@@ -16,12 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from veridistill.audit import judges
+from veridistill.data.rundir import RunDir, stored_config, write_json
+from veridistill.data.tables import SEEDS
 from veridistill.engines.scripted import right_answer
-from veridistill.evaluation import judges
-from veridistill.evaluation.grading import Graders
+from veridistill.grading.graders import Graders
 from veridistill.lab import world
-from veridistill.rundir import RunDir, stored_config, write_json
-from veridistill.tables import SEEDS
 
 
 def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:

@@ -21,7 +21,9 @@ from typing import Any
 
 import veridistill
 from veridistill import config as configuration
-from veridistill import method, pipeline, results, tables
+from veridistill import method
+from veridistill.data import tables
+from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json
 from veridistill.decide import defect
 from veridistill.evaluation.statistics import Gain, Means, gain, pooled_gain, question_means
 from veridistill.lab import quality
@@ -29,8 +31,8 @@ from veridistill.lazy import Ask
 from veridistill.method import Judged, Plan, Selected
 from veridistill.records import Seed, Verdict
 from veridistill.report.progress import Progress
-from veridistill.rundir import RunDir, forked_journals, opened, read_json, write_json
-from veridistill.session import Session, serving
+from veridistill.runs import pipeline, results
+from veridistill.runs.session import Session, serving
 
 DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
 ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": "oracle"}

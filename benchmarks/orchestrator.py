@@ -32,17 +32,17 @@ from pathlib import Path
 from typing import Any
 
 from veridistill import prompts
-from veridistill.ask import Asker
+from veridistill.calls.ask import Asker
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Entry, Journal
+from veridistill.calls.replay import NoEngine
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection
 from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
 from veridistill.engines.scripted import END_ID, Script, ScriptedEngine
-from veridistill.gate import Gate
-from veridistill.journal import Entry, Journal
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Completion, Messages, Sampling, Seed
-from veridistill.replay import NoEngine
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "occupancy.svg"
 STAGES = ("cycle_consistency", "factuality", "correctness")

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from veridistill import prompts
-from veridistill.ask import Asker
+from veridistill.calls.ask import Asker
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection, EngineSection, ModelSection
 from veridistill.domains import DOMAINS
 from veridistill.engines.ray import RayEngine
 from veridistill.engines.scripted import Script, ScriptedEngine
-from veridistill.gate import Gate
-from veridistill.journal import Journal
 from veridistill.method import Plan, distil
 from veridistill.records import Completion, Message, Messages, Sampling, Seed
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from veridistill.evaluation.programs import Programs
+from veridistill.grading.programs import Programs
 
 CODE = {
     "stdin": "a, b = map(int, input().split())\nprint(a + b)",

@@ -18,14 +18,14 @@ from typing import Any
 
 import veridistill
 from veridistill import config as configuration
+from veridistill.data.rundir import opened, write_json
 from veridistill.engines.scripted import right_answer
 from veridistill.evaluation import ttc
 from veridistill.evaluation.benchmarks import own
-from veridistill.evaluation.grading import Graders
+from veridistill.grading.graders import Graders
 from veridistill.lab import world
 from veridistill.report.progress import Progress
-from veridistill.rundir import opened, write_json
-from veridistill.session import Session, serving
+from veridistill.runs.session import Session, serving
 
 DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
 

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from veridistill import cli
-from veridistill.tables import EXAMPLES
+from veridistill.data.tables import EXAMPLES
 
 
 @dataclass(frozen=True)

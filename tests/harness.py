@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from veridistill import prompts
-from veridistill.ask import Asker
+from veridistill.calls.ask import Asker
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection
 from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
-from veridistill.gate import Gate
-from veridistill.journal import Journal
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Sampling, Seed
 

@@ -15,29 +15,14 @@ PACKAGE = Path(veridistill.__file__).parent
 # From the bottom. A name stands for a module or for a package with all that is in it, unless a longer name is listed.
 # METHOD and MECHANISM are siblings that never import each other: the method is handed an `ask`.
 METHOD = {"cascade", "method"}
-MECHANISM = {"ask", "gate", "journal", "tables", "engines", "replay"}
+MECHANISM = {"calls", "data", "engines", "grading"}
 LAYERS = [
     {"errors", "records", "lazy", "engines.base"},
-    {"decide", "prompts", "domains", "evaluation.comparison"}
-    | {"evaluation.expressions", "evaluation.values", "evaluation.bounds", "evaluation.latex"},
+    {"decide", "prompts", "domains", "grading.compare"},
     {"config"},
     METHOD | MECHANISM,
-    {
-        "seeds",
-        "overlap",
-        "canaries",
-        "funnel",
-        "training",
-        "evaluation",
-        "report",
-        "lab",
-        "rundir",
-        "merge",
-        "results",
-    },
-    {"session", "inputs"},
-    {"examine"},
-    {"pipeline", "ablate"},
+    {"training", "evaluation", "audit", "report", "lab"},
+    {"runs"},
     {"cli"},
     {"__main__"},
 ]

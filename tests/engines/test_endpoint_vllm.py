@@ -19,8 +19,8 @@ from tests.vllm_server import VllmServer, serve
 from veridistill.config import EngineSection, ModelSection
 from veridistill.decide import split
 from veridistill.engines.endpoint import EndpointEngine
+from veridistill.engines.endpoint.doctor import probe
 from veridistill.engines.endpoint.model import declare
-from veridistill.engines.probe import probe
 from veridistill.errors import EngineDown
 from veridistill.records import Message, Messages, Sampling
 

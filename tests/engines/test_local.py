@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from veridistill.config import EngineSection, ModelSection  # noqa: E402
-from veridistill.engines import checkpoint, decode, open_engine  # noqa: E402
-from veridistill.engines.local import LocalEngine  # noqa: E402
+from veridistill.engines import checkpoint, open_engine  # noqa: E402
+from veridistill.engines.local import LocalEngine, decode  # noqa: E402
 from veridistill.errors import ConfigError, EngineDown, RequestRefused  # noqa: E402
 from veridistill.records import Completion, Message, Messages, Sampling  # noqa: E402
 

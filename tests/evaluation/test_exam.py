@@ -10,8 +10,8 @@ from veridistill import prompts
 from veridistill.config import EvaluationSection
 from veridistill.errors import ConfigError, EngineDown, RequestRefused
 from veridistill.evaluation.exam import Ask, sit
-from veridistill.evaluation.grading import Graders
 from veridistill.evaluation.statistics import describe
+from veridistill.grading.graders import Graders
 from veridistill.records import Attempt, Completion, GradeOutcome, Messages, Path, Problem, Sampling
 
 PROBLEMS = [Problem(f"p{i}", "bench", "integer", f"What is {i}+1?", str(i + 1)) for i in range(3)]

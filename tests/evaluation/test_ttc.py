@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.harness import STAGES, make_plan
-from veridistill.ask import Asker
+from veridistill.calls.ask import Asker
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
 from veridistill.config import BuildSection, EvaluationSection
 from veridistill.engines.scripted import Script, ScriptedEngine, right_answer
 from veridistill.evaluation import exam, solving, ttc
-from veridistill.evaluation.grading import Graders
-from veridistill.gate import Gate
-from veridistill.journal import Journal
+from veridistill.grading.graders import Graders
 from veridistill.method import Judged, Plan, Solved
 from veridistill.records import (
     Ballot,

@@ -2,9 +2,9 @@
 
 import pytest
 
+from veridistill.data.tables import CandidateRow
 from veridistill.lab import quality
 from veridistill.records import Outcome
-from veridistill.tables import CandidateRow
 
 QUESTIONS = {"a": "Solve 3x+4=40 for x.", "b": "Solve 2x+1=9 for x."}
 

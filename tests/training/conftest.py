@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from veridistill.data.tables import EXAMPLES
 from veridistill.records import Example, Message
-from veridistill.tables import EXAMPLES
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 

@@ -14,8 +14,8 @@ import typer
 import veridistill
 from veridistill import config as configuration
 from veridistill.config import ALIASES, Config
+from veridistill.data.rundir import forked_journals, opened
 from veridistill.errors import ConfigError
-from veridistill.rundir import forked_journals, opened
 
 ConfigFile = Annotated[
     str | None,
@@ -68,7 +68,7 @@ def session(
     quiet: bool,
 ) -> Iterator[Any]:
     from veridistill.report.progress import Progress
-    from veridistill.session import Session
+    from veridistill.runs.session import Session
 
     chosen = load(config, out, overrides(sets, short))
     where, older = (out, ()) if fork is None else (fork, forked_journals(out))

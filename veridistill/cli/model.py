@@ -48,7 +48,7 @@ def solve(
 
 async def _solved(session: Any, question: str, say: Any) -> Any:
     from veridistill.evaluation import solving
-    from veridistill.session import serving
+    from veridistill.runs.session import serving
 
     async with serving(session, 1) as served:
         return await solving.answer(question, session.config.seeds.domain, served.plan, served.asker, say)
@@ -67,10 +67,10 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Examine a server before a run: model, context, sampling, seeds, reasoning, control tokens, cancelling."""
-    from veridistill.engines import probe
+    from veridistill.engines.endpoint import doctor
 
-    report = asyncio.run(probe.probe(url, model, api_key_env))
-    print(json.dumps(asdict(report), ensure_ascii=False) if as_json else probe.render(report))
+    report = asyncio.run(doctor.probe(url, model, api_key_env))
+    print(json.dumps(asdict(report), ensure_ascii=False) if as_json else doctor.render(report))
     if failed := [check.name for check in report.checks if check.status == "fail"]:
         raise QualityGate(f"{url}: failed: {', '.join(failed)}; see what to do above")
 

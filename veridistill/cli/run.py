@@ -26,8 +26,8 @@ from veridistill.cli.common import (
     Sets,
     Votes,
 )
+from veridistill.data.rundir import RunDir, read_json, stored_config
 from veridistill.errors import ConfigError
-from veridistill.rundir import RunDir, read_json, stored_config
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Build, train, evaluate and report; the same command goes on with a run that was stopped."""
-    from veridistill import pipeline, results
+    from veridistill.runs import pipeline, results
 
     short = {
         "model": model,
@@ -82,7 +82,7 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Distil the seed questions into a dataset; with --dry-run, say what that would cost."""
-    from veridistill import pipeline
+    from veridistill.runs import pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
     with common.session(config, out, sets, short, fork, quiet) as session:
@@ -95,7 +95,7 @@ def build(
 
 def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Fine-tune the model on what `build` kept."""
-    from veridistill import pipeline
+    from veridistill.runs import pipeline
 
     stored_config(out)
     with common.session(None, out, sets, {}, None, quiet) as session:
@@ -121,7 +121,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Sit the exam with the base model and, where there is one, the trained model."""
-    from veridistill import pipeline, results
+    from veridistill.runs import pipeline, results
 
     short = {
         "model": model, "problems": problems, "k": k,
@@ -146,7 +146,7 @@ def evaluate(
 
 def report(out: Out = DEFAULT_OUT) -> None:
     """Write report.html anew from what the run directory holds."""
-    from veridistill import pipeline
+    from veridistill.runs import pipeline
 
     print(pipeline.report(RunDir(out, stored_config(out))))
 

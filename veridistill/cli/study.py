@@ -11,7 +11,7 @@ import typer
 
 from veridistill.cli import common
 from veridistill.cli.common import AllowCode, Json, Quiet
-from veridistill.rundir import RunDir, forked_journals, stored_config
+from veridistill.data.rundir import RunDir, forked_journals, stored_config
 
 
 def ablate(
@@ -29,9 +29,9 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Replay an exhaustive run as n x v grid and ablations: a dataset per cell, without a model."""
-    from veridistill import ablate as ablation
     from veridistill.report.progress import Progress
-    from veridistill.session import Session
+    from veridistill.runs import ablate as ablation
+    from veridistill.runs.session import Session
 
     run_dir = RunDir(run, stored_config(run), forked_journals(run)[1:])
     cells = ablation.grid(
@@ -59,8 +59,8 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Say how good the judges of a run are: precision, recall and false accepts, where labels say what is right."""
-    from veridistill.evaluation import judges
-    from veridistill.evaluation.grading import Graders
+    from veridistill.audit import judges
+    from veridistill.grading.graders import Graders
 
     async def measured() -> dict[str, Any]:
         async with Graders() as graders:
@@ -93,8 +93,8 @@ def grade(
     allow_code_execution: AllowCode = False,
 ) -> None:
     """Grade responses again, without a call: one JSON line each, with outcome, answer and error."""
-    from veridistill.evaluation.grading import Graders
-    from veridistill.evaluation.regrade import regrade
+    from veridistill.grading.graders import Graders
+    from veridistill.grading.regrade import regrade
 
     async def graded() -> None:
         async with (
@@ -113,7 +113,7 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Join runs that built shards of one seed file; veridistill run --out then trains on all of it."""
-    from veridistill import merge as merging
+    from veridistill.runs import merge as merging
 
     found = asyncio.run(merging.merge(runs, out))
     if as_json:

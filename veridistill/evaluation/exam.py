@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from veridistill.config import EvaluationSection
 from veridistill.domains import DOMAINS
 from veridistill.errors import RequestRefused
-from veridistill.evaluation.grading import Graders, attempt
+from veridistill.grading.graders import Graders, attempt
 from veridistill.prompts import PromptSet, message
 from veridistill.records import Attempt, Completion, Messages, Path, Problem, Sampling
 

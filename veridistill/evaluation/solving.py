@@ -6,8 +6,8 @@ The procedure is `method.solve`; the way to the model is the caller's `Asker`.
 from collections.abc import Callable
 from typing import Any
 
-from veridistill.ask import Asker
-from veridistill.evaluation.watch import watched
+from veridistill.calls.ask import Asker
+from veridistill.calls.watch import watched
 from veridistill.method import Judged, Plan, Solved, solve
 from veridistill.records import Completion, Domain, Path, Seed, Vote, seed_id
 

@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal, get_args
 
-from veridistill.ask import Asker
+from veridistill.calls.ask import Asker
+from veridistill.calls.watch import watched
 from veridistill.domains import DOMAINS
-from veridistill.evaluation import comparison, expressions, grading
-from veridistill.evaluation.grading import Graders
 from veridistill.evaluation.statistics import mean_with_interval, most_frequent, wilson
-from veridistill.evaluation.watch import watched
+from veridistill.grading import graders as grading
+from veridistill.grading.compare import comparison, expressions
+from veridistill.grading.graders import Graders
 from veridistill.lazy import Ask
 from veridistill.method import Judged, Plan, Solved, solve
 from veridistill.records import Attempt, Completion, Grade, Kind, Path, Problem, Seed

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from veridistill.data.tables import CANDIDATES, SEEDS, CandidateRow
 from veridistill.domains import DOMAINS
 from veridistill.lab.world import oracle
-from veridistill.tables import CANDIDATES, SEEDS, CandidateRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from veridistill import tables
-from veridistill.journal import Entry, transcript
+from veridistill.calls.journal import Entry, transcript
+from veridistill.data import tables
+from veridistill.data.rundir import RunDir, read_json
 from veridistill.records import Path as RequestPath
 from veridistill.records import Verdict
 from veridistill.report.views import CandidateView, ExampleView, VoteView, choose
-from veridistill.rundir import RunDir, read_json
 
 
 def examples(run: RunDir, count: int = 20) -> list[ExampleView]:

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from veridistill.config import TrainSection
+from veridistill.data.tables import EXAMPLES
 from veridistill.errors import ConfigError, Incomplete, missing_extra
-from veridistill.tables import EXAMPLES
 from veridistill.training.rows import Rows, rows, stop_ids
 
 DEFAULT_EPOCHS = 2.0

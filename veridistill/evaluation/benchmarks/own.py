@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options, with_starter
 from veridistill.evaluation.benchmarks.rows import Faults, shown
-from veridistill.evaluation.comparison import KINDS
+from veridistill.grading.compare.comparison import KINDS
 from veridistill.records import Domain, Kind, Problem, without_surrogates
 
 FIELDS = ("id", "kind", "question", "answer")

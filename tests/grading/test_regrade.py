@@ -1,0 +1,193 @@
+"""Grading again: lines and tables, in order, with every bad line told and none ending the rest."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veridistill.data import tables
+from veridistill.errors import ConfigError
+from veridistill.grading import regrade
+from veridistill.grading.graders import Graders
+from veridistill.records import Attempt, Problem
+
+GOOD = {"id": "a", "kind": "integer", "reference": "42", "response": r"<think>x</think>\boxed{42}"}
+
+
+def lines(*records: object) -> list[dict[str, Any]]:
+    texts = [record if isinstance(record, str) else json.dumps(record) for record in records]
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        async with Graders(workers=1) as graders:
+            return [line async for line in regrade.regrade_lines(texts, graders)]
+
+    return asyncio.run(all_of_them())
+
+
+def test_lines_of_every_kind_come_back_in_order() -> None:
+    found = lines(
+        GOOD,
+        {"id": 2, "kind": "math", "reference": r"2\sqrt2", "response": r"\boxed{\sqrt8}"},
+        {"id": "c", "kind": "choice", "reference": "B", "response": "Answer: B", "options": ["x", "y"]},
+        "\n",
+        {"id": "d", "kind": "choice", "reference": "B", "response": r"\boxed{x}", "options": ["x", "y"]},
+        {"id": "e", "kind": "exact", "reference": "Paris", "response": "Answer: paris"},
+        {"id": "f", "kind": "integer", "reference": 7, "response": r"<think>\boxed{7}"},
+        {"id": "g", "kind": "math", "reference": r"\foo{", "response": r"\boxed{3}"},
+    )
+    assert found == [
+        {"id": "a", "outcome": "pass", "answer": "42", "error": ""},
+        {"id": 2, "outcome": "pass", "answer": r"\sqrt8", "error": ""},
+        {"id": "c", "outcome": "pass", "answer": "B", "error": ""},
+        {"id": "d", "outcome": "wrong", "answer": "A", "error": ""},
+        {"id": "e", "outcome": "pass", "answer": "paris", "error": ""},
+        {"id": "f", "outcome": "no_answer", "answer": None, "error": ""},
+        {
+            "id": "g",
+            "outcome": "grader_error",
+            "answer": "3",
+            "error": "the reference '\\\\foo{' cannot be read as mathematics",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("{", "line 2: is not JSON"),
+        ("[1]", "line 2: must be an object {id, kind, reference | tests, response}; found list"),
+        ("[" * 100_000, "line 2: is not JSON"),
+        ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
+        ({"kind": "integer"}, "id is missing"),
+        ({**GOOD, "response": None}, "response must be the text of a reply; found nothing"),
+        ({**GOOD, "response": ["x"]}, "response must be the text of a reply; found list"),
+        ({**GOOD, "reference": ""}, "reference must be the right answer, as text; found str ''"),
+        ({**GOOD, "reference": True}, "reference must be the right answer"),
+        ({**GOOD, "reference": "many"}, "the reference 'many' is no integer"),
+        ({**GOOD, "options": "AB"}, "options must be a list of texts"),
+        ({**GOOD, "kind": "code"}, "tests must be an object with kind and cases; found nothing"),
+    ],
+)
+def test_a_bad_line_is_told_and_ends_nothing(line: object, error: str) -> None:
+    found = lines(GOOD, line, GOOD)
+    assert [one["outcome"] for one in found] == ["pass", "grader_error", "pass"]
+    assert error in found[1]["error"]
+
+
+def test_programs_need_leave() -> None:
+    code = {
+        "id": "p",
+        "kind": "code",
+        "tests": [{"input": "", "output": "1"}],
+        "response": "```\nprint(1)\n```",
+    }
+    with pytest.raises(ConfigError, match="--allow-code-execution"):
+        lines(code)
+
+
+def test_programs_are_run() -> None:
+    tests = {"kind": "stdin", "cases": [{"input": "2\n", "output": "4\n"}]}
+    texts = [
+        json.dumps(
+            {"id": answer, "kind": "code", "tests": given, "response": f"```python\nprint({answer})\n```"}
+        )
+        for answer in ("2 + 2", "5")
+        for given in (tests, tests["cases"], json.dumps(tests))
+    ]
+
+    async def all_of_them() -> list[str]:
+        async with Graders(workers=1, allow_code=True) as graders:
+            return [line["outcome"] async for line in regrade.regrade_lines(texts, graders)]
+
+    assert asyncio.run(all_of_them()) == ["pass"] * 3 + ["wrong"] * 3
+
+
+def test_memory_is_bounded() -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield json.dumps(GOOD)
+
+    async def some() -> None:
+        async with Graders(workers=1) as graders:
+            results = regrade.regrade_lines(endless(), graders)
+            for _ in range(10):
+                await anext(results)
+            await results.aclose()
+
+    asyncio.run(some())
+    assert taken <= regrade.WINDOW + 11
+
+
+PROBLEMS = [
+    Problem("1", "b", "integer", "?", "42"),
+    Problem("2", "b", "math", "?", r"\frac12", options=("x",)),
+]
+OLD = [
+    Attempt("1", "b", 0, "42", "wrong", "", "stop", 7, r"\boxed{42}"),
+    Attempt("1", "b", 1, None, "pass", "", "length", 7, "<think>"),
+    Attempt("2", "b", 0, None, "refused", "too long", "refused"),
+    Attempt("2", "b", 1, "0.5", "grader_error", "no worker", "stop", 7, r"\boxed{0.5}"),
+]
+NEW = [
+    replace(OLD[0], outcome="pass"),
+    replace(OLD[1], outcome="no_answer", error="truncated"),
+    OLD[2],
+    replace(OLD[3], outcome="pass", error=""),
+]
+
+
+def table(path: Path) -> list[dict[str, Any]]:
+    async def all_of_them() -> list[dict[str, Any]]:
+        async with Graders(workers=1) as graders:
+            return [line async for line in regrade.regrade(path, graders)]
+
+    return asyncio.run(all_of_them())
+
+
+def test_a_table_is_graded_by_the_problems_beside_it(tmp_path: Path) -> None:
+    tables.PROBLEMS.write(tmp_path / "problems.parquet", PROBLEMS)
+    path = tmp_path / "exam_base.parquet"
+    tables.ATTEMPTS.write(path, OLD)
+
+    async def all_of_them() -> list[Attempt]:
+        async with Graders(workers=1) as graders:
+            return [made async for made in regrade.regrade_table(path, graders)]
+
+    assert asyncio.run(all_of_them()) == NEW
+    assert table(path)[1] == {
+        "id": "1",
+        "benchmark": "b",
+        "index": 1,
+        "outcome": "no_answer",
+        "answer": None,
+        "error": "truncated",
+    }
+
+
+def test_a_table_without_its_problems(tmp_path: Path) -> None:
+    path = tmp_path / "exam_base.parquet"
+    tables.ATTEMPTS.write(path, OLD)
+    with pytest.raises(ConfigError, match=r"problems.parquet: not found"):
+        table(path)
+    tables.PROBLEMS.write(tmp_path / "problems.parquet", PROBLEMS[:1])
+    with pytest.raises(ConfigError, match=r"has no b/2, which exam_base.parquet answers"):
+        table(path)
+
+
+def test_a_file_of_lines(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    path.write_text(json.dumps({**GOOD, "id": "\u2028"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert table(path) == [{"id": "\u2028", "outcome": "pass", "answer": "42", "error": ""}]
+    with pytest.raises(ConfigError, match=r"cannot be read .*give a JSONL or Parquet file"):
+        table(tmp_path / "missing.jsonl")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        table(path)

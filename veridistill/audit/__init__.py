@@ -1,0 +1,1 @@
+"""How good the judges of a run are, measured against labels."""

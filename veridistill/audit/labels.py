@@ -1,0 +1,122 @@
+"""Labels of a run's candidates, as JSONL: what somebody who knows the answers says of them.
+
+    {"id": "q17", "candidate": 3, "correct": true}              of one candidate
+    {"id": "q17", "kind": "integer", "answer": "42"}            of a question; its candidates are graded against it
+
+`id` is the seed's; `reference` may stand for `answer`. Both kinds of line may be mixed; what is said of a candidate
+goes before what is said of its question. Labels are read to measure judges and go nowhere else.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from veridistill.errors import ConfigError
+from veridistill.grading.compare.comparison import KINDS
+from veridistill.records import Kind
+
+_MOST_FAULTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The right answer to a question."""
+
+    kind: Kind
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """By (seed_id, candidate), and by seed_id."""
+
+    candidates: dict[tuple[str, int], bool] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> set[str]:
+        return self.references.keys() | {seed_id for seed_id, _ in self.candidates}
+
+
+class _Fault(ValueError):
+    """What is wrong with a line."""
+
+
+def load(path: Path) -> Labels:
+    """The whole file. Raises one `ConfigError` with every fault and its line."""
+    labels, faults, empty = Labels(), [], True
+    for number, line in _lines(path):
+        empty = False
+        try:
+            _add(labels, line)
+        except _Fault as fault:
+            faults.append(f"{path}:{number}: {fault}")
+    if faults:
+        more = [f"... and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
+        raise ConfigError("\n".join([*faults[:_MOST_FAULTS], *more]))
+    if empty:
+        raise ConfigError(
+            f"{path}: holds no labels; give JSONL lines with id, candidate, correct or id, kind, answer"
+        )
+    return labels
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers. Only a newline ends one: JSON text may hold U+2028."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a JSONL file of labels") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start})") from None
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+
+
+def _add(labels: Labels, line: str) -> None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise _Fault(f"must be an object; found {type(record).__name__}")
+    seed_id = record.get("id")
+    if not isinstance(seed_id, str) or not seed_id:
+        raise _Fault(f"id must be the seed's id, as text; found {seed_id!r}")
+    if "correct" in record:
+        key = (seed_id, _candidate(record))
+        if key in labels.candidates:
+            raise _Fault(f"candidate {key[1]} of {seed_id} is labelled before")
+        labels.candidates[key] = _correct(record)
+    else:
+        if seed_id in labels.references:
+            raise _Fault(f"{seed_id} has an answer before")
+        labels.references[seed_id] = _reference(record)
+
+
+def _candidate(record: dict[str, Any]) -> int:
+    index = record.get("candidate")
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise _Fault(f"candidate must be an index from 0 up; found {index!r}")
+    return index
+
+
+def _correct(record: dict[str, Any]) -> bool:
+    if not isinstance(record["correct"], bool):
+        raise _Fault(f"correct must be true or false; found {record['correct']!r}")
+    return record["correct"]
+
+
+def _reference(record: dict[str, Any]) -> Reference:
+    given = [name for name in ("answer", "reference") if name in record]
+    if len(given) != 1:
+        raise _Fault("needs correct (with candidate), or answer (with kind)")
+    kind, answer = record.get("kind"), record[given[0]]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _Fault(f"kind must be one of {', '.join(KINDS)}; found {kind!r}")
+    if isinstance(answer, bool) or not isinstance(answer, str | int) or not str(answer).strip():
+        raise _Fault(f"{given[0]} must be text; found {answer!r}")
+    if KINDS[kind](str(answer), str(answer)) is False:  # None: equal by algebra, which is not asked here
+        raise _Fault(f"{given[0]} {answer!r} is no reference of kind {kind}")
+    return Reference(cast("Kind", kind), str(answer))

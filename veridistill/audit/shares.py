@@ -1,0 +1,68 @@
+"""Shares of candidates, with intervals over the questions that they belong to. Pure."""
+
+from dataclasses import dataclass
+from math import isclose
+
+from veridistill.evaluation.statistics import wilson
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of candidates with its 95 % interval over questions; all None where there are no candidates."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(slots=True)
+class Clustered:
+    """A share of candidates when questions, not candidates, were drawn: sums over questions (hits h of size n)."""
+
+    questions: int = 0
+    hits: int = 0
+    size: int = 0
+    hits_squared: int = 0
+    size_squared: int = 0
+    hits_by_size: int = 0
+
+    def add(self, hits: int, size: int) -> None:
+        """One question: `hits` of its `size` candidates."""
+        if size:
+            self.questions += 1
+            self.hits += hits
+            self.size += size
+            self.hits_squared += hits * hits
+            self.size_squared += size * size
+            self.hits_by_size += hits * size
+
+    @property
+    def share(self) -> Share:
+        """The ratio of sums, with Wilson's interval at the effective number of candidates."""
+        if not self.size:
+            return Share(None, None, None)
+        rate, effective = self.hits / self.size, self._effective_size()
+        interval = wilson(rate * effective, effective)
+        return Share(rate, interval.low, interval.high)
+
+    def _effective_size(self) -> float:
+        """How many independent candidates would know as much (Kish 1965: the size over the design effect).
+
+        The variance of the ratio is linearised over questions. It never counts as more than all candidates, and as
+        no more than one for each question where all are alike and nothing is seen of the variance.
+        """
+        rate = self.hits / self.size
+        simple = rate * (1 - rate)
+        squares = self.hits_squared - 2 * rate * self.hits_by_size + rate * rate * self.size_squared
+        if self.questions < 2 or simple == 0 or isclose(squares, 0, abs_tol=1e-9):
+            return float(self.questions)
+        variance = squares * self.questions / (self.questions - 1) / self.size**2
+        return min(float(self.size), simple / variance)
+
+
+def share_of(hits: int, size: int) -> Share:
+    """The share `hits / size` of independent draws, with Wilson's interval."""
+    if not size:
+        return Share(None, None, None)
+    interval = wilson(hits, size)
+    return Share(hits / size, interval.low, interval.high)

@@ -1,0 +1,70 @@
+"""A finished run asked again, in other ways, without a model: its replies, and an engine that refuses every call.
+
+What another policy, another n or v, another selection keeps and costs is a replay of one exhaustive journal. Nothing
+can be asked for here, so a result that comes out is proof that no call was missing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from veridistill.calls.ask import Asker, Policy
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Entry, Reader
+from veridistill.engines.base import EngineStats
+from veridistill.errors import ConfigError
+from veridistill.records import Completion, Messages, Sampling
+
+
+class Recorded:
+    """The replies of journals, read-only; those of the unit that was asked for last are kept."""
+
+    def __init__(self, journals: Sequence[Path]) -> None:
+        self._reader = Reader(journals)
+        self._unit: str | None = None
+        self._known: dict[bytes, Entry] = {}
+
+    async def replies(self, unit: str) -> dict[bytes, Entry]:
+        if unit != self._unit:
+            self._unit, self._known = unit, self._reader.read(unit)
+        return self._known
+
+    async def append(self, entry: Entry) -> None:
+        raise AssertionError("a replay has nothing to write")
+
+    def note(self, entry: Entry) -> None:
+        """A call that was cancelled because the replay ended; nothing was asked."""
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+@dataclass(slots=True)
+class NoEngine:
+    """Stands where a model was: knows what a run wrote down of it, and refuses every call with `refusal`."""
+
+    fingerprint: str
+    reasons: bool
+    stop_ids: tuple[int, ...]
+    refusal: str
+    capacity: int = 1
+
+    async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
+        raise ConfigError(self.refusal)
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+    async def close(self) -> None: ...
+
+
+def replayer(
+    engine: NoEngine, recorded: Recorded, policy: Policy, run_seed: int, judge: NoEngine | None = None
+) -> Asker:
+    """Asks as `policy` would have asked, had nothing been known: its meter counts what that would have cost.
+
+    Questions are asked one after another and learn from those before; a real run has many open and learns a little
+    later, which matters to its first calls alone.
+    """
+    gate = Gate(1, speculate=False)
+    return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, foresight=False)

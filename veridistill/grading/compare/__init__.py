@@ -1,0 +1,1 @@
+"""Answers compared as text: pure, and nothing is ever evaluated."""

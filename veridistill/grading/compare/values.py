@@ -1,0 +1,178 @@
+r"""Values of mathematical answers as text: numbers that need no algebra, units, words. Pure.
+
+How values make up an answer is `expressions`' business; what takes algebra is handed to `equal`.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veridistill.grading.compare.latex import GAP, alike, plain
+
+Equal = Callable[[str, str], bool | None]
+"""Whether two values, answer and reference, are equal; None where that is not known."""
+
+_UNIT = re.compile(
+    r"""(?P<value>.*?[0-9})\]!a-z])\s*
+        (?: (?P<degree>\^\s*\{?\s*\\circ\s*\}?|\\degree|\s(?:degrees?|deg))
+          | (?P<percent>\\?%|\s(?:percent|per\s+cent))
+          | \\(?:text|mathrm|mbox|textrm|operatorname)\s*\{(?P<text>[^{}]*)\}(?P<power>\s*\^\s*\{?[23]\}?)?
+          | (?<=[0-9}])\s+(?P<word>[A-Za-z]{2,}(?:\s[A-Za-z]+)*)(?P<raised>\^\{?[23]\}?)? )""",
+    re.VERBOSE | re.DOTALL,
+)
+_PLURAL = re.compile(r"(?<=ch)es$|(?<=[a-z]{2}[a-rt-z])s$")
+_SPELLED = {"degree": "deg", "percent": "%", "percentage": "%"}
+# Words that make another number of the one before them, and letters that are more likely a variable's.
+_NO_UNIT = re.compile(
+    r"(?:hundred|thousand|million|billion|trillion|dozen|score|half|times|over|plus|minus|mod|squared|cubed)\s*\}?$"
+    r"|\{\s*[a-fi-kn-rt-z]\s*\}$",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+_BASE = re.compile(r"(?P<digits>[0-9A-Za-z.]+)\s*_\s*(?:\{\s*(?P<base>[0-9]+)\s*\}|(?P<short>[0-9]))")
+_LETTERS = re.compile(r"[A-Za-z]{2,}")
+_TWICE_RAISED = re.compile(r"\^\s*[^{}\s]\s*\^")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_CURRENCY = re.compile(r"^(?P<sign>[-+]?)\s*[€£¥]\s*")
+_NUMBER = re.compile(
+    r"""(?P<sign>[-+]*)
+        (?: (?P<whole>[0-9]+|[0-9]{1,3}(?:[ ,][0-9]{3})+)?(?P<decimals>\.[0-9]*)?(?P<repeat>\\overline\{[0-9]+\})?
+          | (?P<mixed>[0-9]+\ ?)?\\frac\{(?P<n>-?[0-9]+)\}\{(?P<d>-?[0-9]+)\}
+          | (?:(?P<units>[0-9]+)\ )?(?P<over>[0-9]+)/(?P<under>[0-9]+) )""",
+    re.VERBOSE,
+)
+_WORDS = re.compile(
+    r"[A-Za-z0-9 ,.:'’-]*(?<![A-Za-z])[A-Za-z]{4,}[A-Za-z0-9 ,.:'’-]*|(?:yes|no|odd)", re.IGNORECASE
+)
+_ALL_TEXT = re.compile(r"\(?\s*\\(?:text|mathrm|textbf|mathbf|mbox)[a-z]*\s*\{\s*\(?[^{}0-9]*\)?\s*\}\s*\)?")
+_MOST_DIGITS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact number; `step` is the place value of a decimal's last digit, None for what is written exactly."""
+
+    value: Fraction
+    step: Fraction | None = None
+
+    @property
+    def rounded(self) -> bool:
+        """Whether it may stand, rounded, for a number that has no end: a decimal of six significant digits or more."""
+        return self.step is not None and abs(self.value / self.step) >= 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value and its unit: "deg", "%", a text such as "cm^2", or empty; `bare` when it is set as letters are."""
+
+    value: str
+    unit: str
+    bare: bool = False
+
+
+def number(text: str) -> Number | None:
+    r"""The number that a text is, if it needs no algebra: `-1,234`, `0.\overline{3}`, `3/4`, `\frac{3}{4}`, `1 1/2`."""
+    found = _NUMBER.fullmatch(re.sub(r"\s+", " ", re.sub(r"([-+])\s+", r"\1", text.strip())))
+    if found is None or len(text) > _MOST_DIGITS or not any(c.isdigit() for c in text):
+        return None
+    sign = -1 if found["sign"].count("-") % 2 else 1
+    if found["n"] or found["over"]:
+        top, bottom = int(found["n"] or found["over"]), int(found["d"] or found["under"])
+        more = int(found["mixed"] or found["units"] or 0)
+        return Number(sign * (more + Fraction(top, bottom))) if bottom else None
+    decimals, repeat = (found["decimals"] or ".")[1:], (found["repeat"] or "")[10:-1]
+    value = Fraction(int(re.sub("[ ,]", "", found["whole"] or "0") + decimals), 10 ** len(decimals))
+    if repeat:
+        if not found["decimals"]:
+            return None
+        return Number(sign * (value + Fraction(int(repeat), 10 ** len(decimals) * (10 ** len(repeat) - 1))))
+    return Number(sign * value, Fraction(1, 10 ** len(decimals)) if decimals else None)
+
+
+def quantity(text: str) -> Quantity:
+    """Value and unit. The degrees of an angle within a function are the function's own."""
+    text = _CURRENCY.sub(r"\g<sign>", text)
+    found = _UNIT.fullmatch(text)
+    if found is None or (found["degree"] and _TRIGONOMETRY.search(text)) or _NO_UNIT.search(text):
+        return Quantity(text, "")
+    if found["degree"] or found["percent"]:
+        return Quantity(found["value"].strip(), "deg" if found["degree"] else "%")
+    unit = (found["text"] or found["word"] or "") + (found["power"] or found["raised"] or "")
+    unit = _PLURAL.sub("", re.sub(r"[\s{}.]", "", unit).casefold())
+    # "Units" are none in particular.
+    return Quantity(
+        found["value"].strip(), "" if "unit" in unit else _SPELLED.get(unit, unit), bool(found["word"])
+    )
+
+
+def has_variable(text: str) -> bool:
+    """Whether a letter stands in a text that is no command's."""
+    return _VARIABLE.search(text) is not None
+
+
+def same_value(answer: str, reference: str, equal: Equal) -> bool | None:
+    """Two values with their units. A unit may be left out; two that differ make different answers."""
+    if (words := _words(answer, reference)) is not None:
+        return words
+    found, wanted = quantity(answer), quantity(reference)
+    if (found.bare and has_variable(wanted.value)) or (wanted.bare and has_variable(found.value)):
+        # Beside `\frac{ab}{2}` the letters of `\frac{1}{2} ab` are a factor.
+        found, wanted = Quantity(answer, ""), Quantity(reference, "")
+    if found.unit and wanted.unit and found.unit != wanted.unit:
+        return False
+    if alike(found.value, wanted.value):
+        return True
+    one, other = number(found.value), number(wanted.value)
+    if one is None or other is None:
+        return _by_notation(found.value, wanted.value, equal)
+    if same_number(one, other):
+        return True
+    # 50 % is 0.5, whichever side says so.
+    if found.unit != wanted.unit and "%" in (found.unit, wanted.unit):
+        hundredth = [
+            q.value / 100 if unit == "%" else q.value for q, unit in ((one, found.unit), (other, wanted.unit))
+        ]
+        return hundredth[0] == hundredth[1]
+    return False
+
+
+def _by_notation(answer: str, reference: str, equal: Equal) -> bool | None:
+    """What a parser would read more into, or less out of, than is written; the rest is `equal`'s."""
+    texts = (answer, reference)
+    if any(GAP.search(text) and "\\" not in text for text in texts) or any(map(_TWICE_RAISED.search, texts)):
+        return False
+    if ("'" in answer) != ("'" in reference):
+        return False
+    # Letters alone may be a product or a name; only the same ones are surely the same.
+    if _LETTERS.fullmatch(answer) and _LETTERS.fullmatch(reference):
+        return False
+    bases = [_BASE.fullmatch(text) for text in texts]
+    if not any(bases):
+        return equal(answer, reference)
+    # `4210_7`: the base may be left out, as a unit may, but not be another, or be added.
+    if bases[1] is None or (bases[0] is not None and _base(bases[0]) != _base(bases[1])):
+        return False
+    return (bases[0]["digits"] if bases[0] else answer) == bases[1]["digits"]
+
+
+def _base(found: re.Match[str]) -> str:
+    return found["base"] or found["short"]
+
+
+def same_number(one: Number, other: Number) -> bool:
+    """Equal, or one a decimal of at least six significant digits that is the other, written exactly, rounded."""
+    if one.value == other.value:
+        return True
+    if (one.step is None) == (other.step is None):
+        return False
+    decimal, exact = (one, other) if one.step else (other, one)
+    return decimal.rounded and abs(one.value - other.value) <= (decimal.step or 0) / 2 and exact.step is None
+
+
+def _words(answer: str, reference: str) -> bool | None:
+    r"""Whether two answers in words are the same, but for case; None when the reference is not words."""
+    bare = plain(reference)
+    if not (_ALL_TEXT.fullmatch(reference) or _WORDS.fullmatch(reference)):
+        return None
+    return plain(answer).casefold().strip("().") == bare.casefold().strip("().") != ""

@@ -1,0 +1,194 @@
+"""Grading again what was answered before, without a model: JSONL lines, or an exam's table with its problems beside it.
+
+Results come in the order of the input, with a window of them in work, so memory does not grow with the file. How one
+response is graded is `grading`'s.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
+
+from veridistill.data import tables
+from veridistill.errors import ConfigError
+from veridistill.grading.graders import Graders, attempt
+from veridistill.records import Attempt, Completion, Grade, Kind, Problem, without_surrogates
+
+T = TypeVar("T")
+R = TypeVar("R")
+PROBLEMS = "problems.parquet"
+WINDOW = 256
+"""Responses in work at once."""
+FORMAT = "{id, kind, reference | tests, response}"
+
+
+async def regrade(path: Path, graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
+    """What `veridistill grade FILE` prints: a line for each response of a Parquet or JSONL file, in order.
+
+    `{id, outcome, answer, error}`, and for a table `benchmark` and `index` too. Raises `ConfigError` for a file that
+    cannot be read, and where `graders` may not run the programs it holds.
+    """
+    if path.suffix == ".parquet":
+        async with aclosing(regrade_table(path, graders)) as attempts:
+            async for made in attempts:
+                yield {
+                    "id": made.problem_id,
+                    "benchmark": made.benchmark,
+                    "index": made.index,
+                    "outcome": made.outcome,
+                    "answer": made.answer,
+                    "error": made.error,
+                }
+        return
+    try:
+        # Only a newline ends a line: JSON text may hold U+2028.
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            async with aclosing(regrade_lines(file, graders)) as lines:
+                async for line in lines:
+                    yield line
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give a JSONL or Parquet file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: is not UTF-8 (byte {error.start}); give a JSONL or Parquet file"
+        ) from None
+
+
+async def regrade_lines(lines: Iterable[str], graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
+    """`{id, outcome, answer, error}` for each line that is not blank, in order.
+
+    A line that cannot be used is a `grader_error`, whose error says which line, what is wrong and what to do; it ends
+    nothing. Lines of kind code need `graders` that may run programs: else `ConfigError`.
+    """
+
+    async def graded(numbered: tuple[int, str]) -> dict[str, Any]:
+        number, line = numbered
+        found: dict[str, Any] = {"id": None}
+        try:
+            record = _record(line)
+            found["id"] = record.get("id")
+            problem, response = _problem(record)
+        except _Fault as fault:
+            error = f"line {number}: {fault}"
+            return found | {"outcome": "grader_error", "answer": None, "error": error}
+        grade = await graders.grade(problem, response)
+        return found | {"outcome": grade.outcome, "answer": grade.answer, "error": grade.error}
+
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    async with aclosing(_in_order(numbered, graded)) as results:
+        async for result in results:
+            yield result
+
+
+async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt, None]:
+    """The attempts of an exam's table, graded anew by the problems in `problems.parquet` beside it, in order.
+
+    What the engine refused stays refused. Raises `ConfigError` for tables that are missing or do not belong together.
+    """
+    beside = path.with_name(PROBLEMS)
+    if not beside.is_file():
+        raise ConfigError(
+            f"{beside}: not found; an exam's table is graded with the table of its problems beside it"
+        )
+    problems = {(p.benchmark, p.problem_id): p for p in tables.PROBLEMS.read(beside)}
+    await graders.prepare(list(problems.values()))
+
+    async def graded(old: Attempt) -> Attempt:
+        if old.outcome == "refused":
+            return old
+        problem = problems.get((old.benchmark, old.problem_id))
+        if problem is None:
+            raise ConfigError(f"{beside}: has no {old.benchmark}/{old.problem_id}, which {path.name} answers")
+        reply = Completion(old.response, old.finish_reason, 0, old.completion_tokens)
+        grade: Grade = await graders.grade(problem, old.response)
+        return attempt(problem, old.index, reply, grade)
+
+    async with aclosing(_in_order(tables.ATTEMPTS.read(path), graded)) as results:
+        async for result in results:
+            yield result
+
+
+async def _in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> AsyncGenerator[R, None]:
+    """Results in the order of the items, `WINDOW` of them in work."""
+
+    async def one(item: T) -> R:
+        return await work(item)
+
+    open_ones: deque[asyncio.Task[R]] = deque()
+    try:
+        for item in items:
+            if len(open_ones) >= WINDOW:
+                yield await open_ones.popleft()
+            open_ones.append(asyncio.create_task(one(item)))
+        while open_ones:
+            yield await open_ones.popleft()
+    finally:
+        for task in open_ones:
+            task.cancel()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+
+class _Fault(ValueError):
+    """What is wrong with a line, and what would do."""
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _Fault(f"is not JSON ({error}); give one object {FORMAT} a line") from None
+    if not isinstance(record, dict):
+        raise _Fault(f"must be an object {FORMAT}; found {type(record).__name__}")
+    return record
+
+
+def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
+    """The problem of a line and the response to it. Raises `_Fault`."""
+    kinds = get_args(Kind)
+    if record.get("kind") not in kinds:
+        raise _Fault(f"kind must be one of {', '.join(kinds)}; found {record.get('kind')!r}")
+    kind = cast("Kind", record["kind"])
+    if "id" not in record:
+        raise _Fault("id is missing; give each response an id of your own")
+    response = record.get("response")
+    if not isinstance(response, str):
+        raise _Fault(f"response must be the text of a reply; found {_shown(response)}")
+    options = record.get("options", record.get("choices", []))
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise _Fault(f"options must be a list of texts, in the order shown; found {_shown(options)}")
+    reference = tests = ""
+    if kind == "code":
+        tests = _tests(record.get("tests"))
+    else:
+        reference = _reference(record.get("reference", record.get("answer")))
+    name = str(record["id"])
+    return Problem(
+        name, "a line of kind code", kind, "", reference, options=tuple(options), tests=tests
+    ), without_surrogates(response)
+
+
+def _tests(value: Any) -> str:
+    """Tests as JSON text. A bare list is one of cases with standard input; what is in them is `cases`' to judge."""
+    if isinstance(value, list) and value:
+        value = {"kind": "stdin", "cases": value}
+    if not isinstance(value, str | dict) or not value:
+        raise _Fault(f"tests must be an object with kind and cases; found {_shown(value)}")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _reference(value: Any) -> str:
+    """A number will do, as JSON writers make one of a text of digits."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise _Fault(f"reference must be the right answer, as text; found {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

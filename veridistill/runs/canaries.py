@@ -1,0 +1,179 @@
+"""Canaries: answers that are bad for certain, put before the same cascade, to measure false accepts in every run.
+
+A small share of the questions, chosen by hash, gets one canary each. Its kinds:
+
+    swapped   the model's own answer to another question: well written, and of the wrong subject
+    restated  the question told again as if it were its solution, without one (made for cycle consistency, which asks
+              only whether an answer tells its question)
+    empty     sure of itself in every sentence, and says nothing (arXiv 2507.08794)
+
+A canary is judged after its question, through the same `ask`, under an index below zero, so its requests are nobody
+else's. It is never kept: nothing here returns a candidate. Which votes are asked, and how they read, is `method`'s and
+`cascade`'s; when a run is stopped over what was accepted, `pipeline`'s.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from veridistill.audit.shares import share_of
+from veridistill.decide import defect, ended_by, outcome, split
+from veridistill.errors import RequestRefused
+from veridistill.lazy import Ask, every
+from veridistill.method import Plan, ballots, solve_prompt
+from veridistill.data.overlap.words import is_word, tokens
+from veridistill.records import Candidate, Completion, Domain, Outcome, Seed, Vote
+
+Kind = Literal["swapped", "restated", "empty"]
+INDEX: dict[Kind, int] = {"swapped": -1, "restated": -2, "empty": -3}
+"""Where the requests of each kind stand in the place of a candidate's index; real candidates count from 0."""
+_TRIES = 32
+
+_RESTATED = """We are given the following, and it is what has to be found:
+
+{question}
+
+Everything that the question states has been used as it stands, each condition in its turn, and the wanted result
+follows from these conditions directly. This settles the question completely.
+
+"""
+_EMPTY = """Thought process: let us solve this step by step. First the given facts are written down carefully. Then the
+suitable method is applied to them, every step is checked, and all conditions hold. The result that follows is
+therefore the right one, and it is complete.
+
+"""
+# A final answer that passes the static check and cannot be right.
+_FINAL: dict[Domain, str] = {
+    "math": "\\boxed{\\text{the required value}}",
+    "science": "\\boxed{\\text{the right choice}}",
+    "code": "```python\n# the required program\n```",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """What became of one canary. `outcome` "malformed": no well-formed answer to swap came, and no judge was asked.
+
+    `tokens`: completion tokens that the canary cost.
+    """
+
+    seed_id: str
+    kind: Kind
+    outcome: Outcome
+    rejected_by: str | None
+    tokens: int
+
+
+def chosen(seed_id: str, share: float) -> bool:
+    """Whether a question gets a canary: by hash, the same in every run and resume."""
+    return _hash(seed_id, b"canary") < share * 2**64
+
+
+def kind_of(seed_id: str) -> Kind:
+    """Half are swapped, the kind that a run meets in nature; the rest is shared by the others."""
+    kinds: tuple[Kind, ...] = ("swapped", "swapped", "restated", "empty")
+    return kinds[_hash(seed_id, b"canary.kind") % len(kinds)]
+
+
+def other_than(seed: Seed, seeds: Sequence[Seed]) -> Seed | None:
+    """Another question, chosen by hash, that shares few words with this one, so that its answer cannot fit both.
+
+    None when none of 32 drawn ones is that different; questions made from few words, such as sums, have no such other.
+    """
+    own = _vocabulary(seed)
+    for number in range(_TRIES):
+        other = seeds[_hash(f"{seed.seed_id}/{number}", b"canary.other") % len(seeds)]
+        theirs = _vocabulary(other)
+        if len(own & theirs) <= min(len(own), len(theirs)) / 2 and other.seed_id != seed.seed_id:
+            return other
+    return None
+
+
+async def plant(seed: Seed, other: Seed | None, ask: Ask, plan: Plan) -> Planted:
+    """Put one canary before the plan's cascade, laziness and all. Without `other` a swapped one is an empty one."""
+    kind = kind_of(seed.seed_id)
+    kind = "empty" if kind == "swapped" and other is None else kind
+    own = ask.under(None)
+    candidate = await _candidate(seed, kind, other, own, plan)
+    if defect(candidate.completion, plan.rules.answer_of, reasoning=False):
+        return Planted(seed.seed_id, kind, "malformed", None, own.spent)
+    # Labels of their own: what the gate learns of real candidates stays theirs.
+    branches = [
+        replace(branch, label=f"canary/{branch.label}")
+        for branch in ballots(seed, candidate, plan.stages, plan)
+    ]
+    votes: list[Vote] = await every(branches, own)
+    return Planted(seed.seed_id, kind, outcome(votes), ended_by(votes), own.spent)
+
+
+async def _candidate(seed: Seed, kind: Kind, other: Seed | None, ask: Ask, plan: Plan) -> Candidate:
+    index = INDEX[kind]
+    if kind == "swapped" and other is not None:
+        try:
+            path = (seed.seed_id, index, other.seed_id)
+            reply = await ask("solve", path, solve_prompt(other, plan), plan.sampling)
+        except RequestRefused:
+            reply = Completion("", "refused", 0, 0)
+    else:
+        story = _RESTATED.replace("{question}", seed.question) if kind == "restated" else _EMPTY
+        reply = Completion(story + _FINAL[seed.domain], "stop", 0, 0)
+    return Candidate(seed.seed_id, index, split(reply.text).answer, reply)
+
+
+@dataclass
+class Canaries:
+    """Counts over a build, fed in any order."""
+
+    outcomes: dict[Kind, Counter[Outcome]] = field(default_factory=dict)
+    ended_by: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+
+    def add(self, planted: Planted) -> None:
+        self.outcomes.setdefault(planted.kind, Counter())[planted.outcome] += 1
+        if planted.rejected_by:
+            self.ended_by[planted.rejected_by] += 1
+        self.tokens += planted.tokens
+
+    @property
+    def judged(self) -> int:
+        return sum(counts.total() - counts["malformed"] for counts in self.outcomes.values())
+
+    @property
+    def accepted(self) -> int:
+        return sum(counts["accepted"] for counts in self.outcomes.values())
+
+    def summary(self) -> dict[str, Any]:
+        """`judged`, `accepted` and its share with a 95 % interval (None without any), by kind, by stage that ended."""
+        return {
+            "judged": self.judged,
+            "accepted": self.accepted,
+            **asdict(share_of(self.accepted, self.judged)),
+            "kinds": {kind: dict(sorted(counts.items())) for kind, counts in sorted(self.outcomes.items())},
+            "ended_by": dict(sorted(self.ended_by.items())),
+            "tokens": self.tokens,
+        }
+
+
+def fault(summary: dict[str, Any], most: float) -> str | None:
+    """Why a build must not be trained on, from its `Canaries.summary`; None when it may be.
+
+    A few canaries prove little, so the whole interval must lie above `most` (quality.max_canaries).
+    """
+    if summary["low"] is None or summary["low"] <= most:
+        return None
+    return (
+        f"{summary['accepted']} of {summary['judged']} canaries, answers that are bad for certain, were accepted:"
+        f" a false-accept rate above quality.max_canaries={most}"
+    )
+
+
+def _vocabulary(seed: Seed) -> frozenset[str]:
+    return frozenset(filter(is_word, tokens(seed.question)))
+
+
+def _hash(text: str, purpose: bytes) -> int:
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8"), digest_size=8, person=purpose).digest(), "big"
+    )

@@ -1,0 +1,156 @@
+"""What a build counted: how many candidates came how far, and what the audit says of the judges.
+
+Pure; fed one question at a time, in any order.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from veridistill.audit.shares import Clustered
+from veridistill.method import Distilled, Judged
+from veridistill.records import Verdict, Vote
+
+
+@dataclass
+class Funnel:
+    """Counts over a build. A stage counts the candidates that no vote of this or an earlier stage ended."""
+
+    stages: Sequence[str]
+    seeds: int = 0
+    kept: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    defects: Counter[str] = field(default_factory=Counter)
+    ended_by: Counter[str] = field(default_factory=Counter)
+    votes: dict[str, Counter[str]] = field(default_factory=dict)
+    questions_kept: int = 0
+
+    def add(self, distilled: Distilled) -> None:
+        self.seeds += 1
+        self.kept += len(distilled.kept)
+        self.questions_kept += bool(distilled.kept)
+        for judged in distilled.judged:
+            self._add_candidate(judged)
+
+    def _add_candidate(self, judged: Judged) -> None:
+        verdict = judged.verdict
+        self.outcomes[verdict.outcome] += 1
+        if verdict.outcome == "malformed":
+            self.defects[str(verdict.rejected_by)] += 1
+        elif verdict.rejected_by:
+            self.ended_by[verdict.rejected_by] += 1
+        for vote in verdict.votes:
+            self.votes.setdefault(vote.stage, Counter())[vote.ballot] += 1
+
+    @property
+    def candidates(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def invalid_share(self) -> float:
+        """Share of invalid ones among all votes."""
+        votes = [self.votes[stage] for stage in self.stages if stage in self.votes]
+        total = sum(ballots.total() for ballots in votes)
+        return sum(ballots["invalid"] for ballots in votes) / total if total else 0.0
+
+    def counts(self) -> dict[str, int]:
+        """seeds, candidates, well_formed, one count per stage, kept."""
+        left = self.candidates - self.outcomes["malformed"]
+        counts = {"seeds": self.seeds, "candidates": self.candidates, "well_formed": left}
+        for stage in self.stages:
+            left -= self.ended_by[stage]
+            counts[stage] = left
+        return counts | {"kept": self.kept}
+
+    def ballots(self) -> dict[str, dict[str, int]]:
+        """Votes by stage and ballot."""
+        return {
+            stage: {b: self.votes.get(stage, Counter())[b] for b in ("yes", "no", "invalid")}
+            for stage in self.stages
+        }
+
+
+@dataclass(slots=True)
+class StageTally:
+    """What one stage did: candidates that passed it, candidates whose votes agree, invalid votes."""
+
+    passed: Clustered = field(default_factory=Clustered)
+    agreed: Clustered = field(default_factory=Clustered)
+    votes: int = 0
+    invalid: int = 0
+
+    def add(self, candidates: Iterable[Sequence[Vote]]) -> None:
+        """The votes of each candidate of one question that this stage was asked about."""
+        asked = [votes for votes in candidates if votes]
+        several = [votes for votes in asked if len(votes) > 1]
+        self.passed.add(sum(all(vote.passed for vote in votes) for votes in asked), len(asked))
+        self.agreed.add(sum(len({vote.ballot for vote in votes}) == 1 for votes in several), len(several))
+        self.votes += sum(len(votes) for votes in asked)
+        self.invalid += sum(vote.ballot == "invalid" for votes in asked for vote in votes)
+
+    def summary(self) -> dict[str, Any]:
+        passed = self.passed.share
+        return {
+            "pass_rate": passed.rate,
+            "low": passed.low,
+            "high": passed.high,
+            "agreement": self.agreed.share.rate,
+            "invalid_rate": self.invalid / self.votes if self.votes else None,
+            "candidates": self.passed.size,
+        }
+
+
+@dataclass
+class Tally:
+    """What the judges did with some questions, as far as they were asked."""
+
+    questions: int = 0
+    candidates: int = 0
+    accepted: Clustered = field(default_factory=Clustered)
+    stages: dict[str, StageTally] = field(default_factory=lambda: defaultdict(StageTally))
+
+    def add(self, distilled: Distilled, stages: Iterable[str]) -> None:
+        verdicts = [judged.verdict for judged in distilled.judged if judged.verdict.outcome != "skipped"]
+        self.questions += 1
+        self.candidates += len(verdicts)
+        self.accepted.add(sum(verdict.passed for verdict in verdicts), len(verdicts))
+        for stage in stages:
+            self.stages[stage].add(_votes_of(stage, verdict) for verdict in verdicts)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "questions": self.questions,
+            "candidates": self.candidates,
+            "acceptance": asdict(self.accepted.share),
+            "stages": {stage: tally.summary() for stage, tally in self.stages.items()},
+        }
+
+
+@dataclass
+class Audit:
+    """Honest statistics though votes stop early: figures of the questions that were asked exhaustively.
+
+    Those were chosen by hash before anything was known of them, so their shares estimate those of all questions
+    without bias. The censored ones, of all questions as they were asked, stand beside them: they see of each candidate
+    only what was needed.
+    """
+
+    stages: Sequence[str]
+    audited: Tally = field(default_factory=Tally)
+    censored: Tally = field(default_factory=Tally)
+
+    def add(self, distilled: Distilled, audited: bool) -> None:
+        self.censored.add(distilled, self.stages)
+        if audited:
+            self.audited.add(distilled, self.stages)
+
+    def summary(self) -> dict[str, Any] | None:
+        """None when no question was audited."""
+        if not self.audited.questions:
+            return None
+        return self.audited.summary() | {"censored": self.censored.summary()}
+
+
+def _votes_of(stage: str, verdict: Verdict) -> list[Vote]:
+    return [vote for vote in verdict.votes if vote.stage == stage]

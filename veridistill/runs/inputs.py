@@ -1,0 +1,50 @@
+"""What a run reads: its seed questions and the problems of its exam, found and validated whole.
+
+The lab writes its own files into the run directory first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from veridistill.data import seeds
+from veridistill.config import EvaluationSection
+from veridistill.evaluation import benchmarks
+from veridistill.evaluation.benchmarks.question import with_options, without_starter
+from veridistill.lab import world
+from veridistill.data.overlap import audit_lines
+from veridistill.data.overlap.contamination import Item
+from veridistill.records import Problem
+from veridistill.data.rundir import RunDir, write_atomically
+
+
+def questions(run: RunDir) -> seeds.Seeds:
+    """The seed questions; those that overlap with benchmarks or one another are written to `overlaps.jsonl`."""
+    section = run.config.seeds
+    if section.path == "lab":
+        path = world.seeds_file(run.path, section.limit)
+        section = section.model_copy(update={"path": str(path), "id": "id"})
+    found = seeds.load(section, _items(section.decontaminate, run.config.evaluation))
+    if section.decontaminate or section.near_duplicates is not None:
+        write_atomically(run.overlaps, audit_lines(found.overlaps))
+    return found
+
+
+def _items(names: tuple[str, ...], section: EvaluationSection) -> Iterator[Item]:
+    """The questions that must not be among the seeds: of benchmarks, by name, and of files of problems."""
+    for name in names:
+        own = name not in benchmarks.NAMES and (Path(name).suffix or Path(name).is_file())
+        found = benchmarks.load(Path(name)) if own else benchmarks.named(name, section.preset, section.data)
+        for problem in found:
+            yield problem.benchmark, problem.problem_id, problem.question
+            # A copy may leave them out.
+            stem = without_starter(problem.question.removesuffix(with_options("", problem.options)))
+            if stem != problem.question:
+                yield problem.benchmark, problem.problem_id, stem
+
+
+def problems(run: RunDir) -> list[Problem]:
+    """The exam, or nothing."""
+    section = run.config.evaluation
+    if section.problems == "lab":
+        section = section.model_copy(update={"problems": str(world.exam_file(run.path, section.limit))})
+    return benchmarks.selected(section)

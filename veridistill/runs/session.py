@@ -1,0 +1,171 @@
+"""One process at work on a run, and the one path to its models: engines, gate and journal, opened and closed together.
+
+What is asked on that path is `pipeline`'s business.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from veridistill import prompts
+from veridistill.runs import results
+from veridistill.calls.ask import Asker, Meter
+from veridistill.cascade import Jury
+from veridistill.config import Config, EngineSection, ModelSection
+from veridistill.domains import DOMAINS
+from veridistill.engines import model_directory, open_engine
+from veridistill.engines.base import Engine, EngineStats, Resizing
+from veridistill.errors import VeridistillError
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
+from veridistill.method import Plan
+from veridistill.records import Problem
+from veridistill.report.progress import Progress
+from veridistill.data.rundir import RunDir
+from veridistill.data.seeds import Seeds
+
+
+@dataclass
+class Session:
+    """One process at work on a run: its progress, and what the steps share."""
+
+    run: RunDir
+    progress: Progress
+    gate: Gate | None = field(default=None, init=False)
+    new_tokens: int = field(default=0, init=False)
+    seeds: Seeds | None = field(default=None, init=False)
+    problems: list[Problem] | None = field(default=None, init=False)
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the step's seconds to the results, however it ends."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            results.add_seconds(self.run, step, time.monotonic() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A model that can be asked. `judge` is the engine itself in the pure setting.
+
+    `tokenizer` makes token ids of a reply's text where the engine may give none; None where it always does, or where
+    the model is not at hand.
+    """
+
+    engine: Engine
+    judge: Engine
+    asker: Asker
+    plan: Plan
+    tokenizer: Any | None = None
+
+
+def model_of(run: RunDir, number: int) -> ModelSection:
+    """The model that round `number` starts from: the configured one, then each round's checkpoint."""
+    if number == 1:
+        return run.config.model
+    return run.config.model.model_copy(update={"path": str(run.round(number - 1).model), "revision": None})
+
+
+@asynccontextmanager
+async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
+    """The model of a round, and its judge if that is another, behind the one path: journal, gate, engine."""
+    config, model = session.config, model_of(session.run, number)
+    pure = config.engine, model
+    judging = config.judge.engine or config.engine, config.judge.model or model
+    apart = judging != pure
+    async with AsyncExitStack() as stack:
+        engine = judge = await _opened(stack, *pure)
+        if apart:
+            judge = await _opened(stack, *judging)
+        journal = Journal(session.run.journal, session.run.older, config.journal.commit_rows)
+        stack.push_async_callback(journal.close)
+        engines = [engine, judge] if apart else [engine]
+        asker = Asker(
+            engine,
+            journal,
+            Gate(
+                config.gate.width or sum(one.capacity for one in engines), config.build.speculation == "idle"
+            ),
+            config.build,
+            run_seed=config.seed,
+            judge=judge if apart else None,
+            width="engine" if config.gate.width is None else "fixed",
+            max_tokens=config.limits.tokens,
+            meter=Meter(new_tokens=session.new_tokens),
+            window=config.build.window,
+        )
+        for one in engines:
+            if isinstance(one, Resizing):
+                one.resized = asker.adapt
+        session.gate = asker.gate
+        try:
+            yield Serving(
+                engine, judge, asker, plan(config, engine, judge), text_tokenizer(config.engine, model)
+            )
+        finally:
+            session.gate = None
+            session.new_tokens = asker.meter.new_tokens
+            await journal.flush()
+            stats = sum((one.stats() for one in engines), EngineStats())
+            results.add_usage(session.run, journal.usage(), stats, asker.meter)
+
+
+def text_tokenizer(section: EngineSection, model: ModelSection) -> Any | None:
+    """An endpoint's model, if its tokenizer is to be had: some servers give text alone."""
+    if section.kind != "endpoint":
+        return None
+    from veridistill.engines.endpoint.model import declare
+
+    prompts = declare(model, model_directory(model), "auto").prompts
+    return prompts.tokenizer if prompts is not None else None
+
+
+async def _opened(stack: AsyncExitStack, section: EngineSection, model: ModelSection) -> Engine:
+    opening = asyncio.ensure_future(asyncio.to_thread(open_engine, section, model))
+    try:
+        engine = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(VeridistillError):  # no thread can be stopped: what it opens is closed
+            await (await opening).close()
+        raise
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+def plan(config: Config, engine: Engine, judge: Engine | None = None) -> Plan:
+    """Everything that decides what is kept, from the configuration and what the templates say of reasoning."""
+    reasoning = _reasoning(config.model, engine)
+    judges_reason = _reasoning(config.judge.model or config.model, judge or engine)
+    auto = "compact" if config.model.path == "lab" or not reasoning else "thinking"
+    jury = Jury(
+        prompts.load(auto if config.prompts == "auto" else config.prompts),
+        config.judge.sampling,
+        judges_reason,
+        config.judge.infer_per_vote,
+        config.judge.max_reasks,
+    )
+    return Plan(
+        candidates=config.generate.candidates,
+        stages=config.judge.stages,
+        votes=config.judge.votes,
+        selection=config.build.selection,
+        sampling=config.generate.sampling,
+        rules=DOMAINS[config.seeds.domain],
+        jury=jury,
+        reasoning=reasoning,
+        run_seed=config.seed,
+        extra_stages=tuple(s for s in config.build.extra_stages if s not in config.judge.stages),
+    )
+
+
+def _reasoning(model: ModelSection, engine: Engine) -> bool:
+    return engine.reasons if model.reasoning == "auto" else model.reasoning == "required"
