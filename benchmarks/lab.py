@@ -135,7 +135,7 @@ async def _arm(session: Session, selection: str) -> None:
             base = replace(served, plan=replace(served.plan, selection=selection))
             await pipeline.build(session, base, 1)
             await pipeline.examine(session, base, "base", 1, pipeline.problems(session))
-        pipeline.gate_build(session, 1)
+        pipeline.check_quality(session, 1)
         await pipeline.train(session, 1)
         async with serving(session, 2) as after:
             await pipeline.examine(session, after, "after", 1, pipeline.problems(session))

@@ -19,7 +19,7 @@ EXIT_CODES = {
     "Incomplete": 3,
     "EngineDown": 3,
     "BudgetReached": 3,
-    "QualityGate": 4,
+    "QualityLimit": 4,
     "RequestRefused": 1,
 }
 

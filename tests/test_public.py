@@ -76,7 +76,7 @@ def test_importing_the_package_loads_the_standard_library_alone() -> None:
 
 
 def test_the_command_line_loads_no_model_library() -> None:
-    loaded = loaded_by("import veridistill.cli, veridistill.pipeline, veridistill.engines.scripted")
+    loaded = loaded_by("import veridistill.cli, veridistill.runs.pipeline, veridistill.engines.scripted")
     assert not loaded & {
         "torch",
         "transformers",

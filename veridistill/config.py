@@ -293,8 +293,8 @@ class LimitsSection(Section):
     hours: float | None = runtime(None, "stop, resumable, after so long", gt=0)
 
 
-class GatesSection(Section):
-    """Quality gates: crossing one ends a finished build with exit code 4."""
+class QualitySection(Section):
+    """Quality limits: crossing one ends a finished build with exit code 4."""
 
     min_kept: int = runtime(1, "fewest kept candidates that are worth training on", ge=0)
     max_invalid: float = runtime(0.5, "largest share of invalid votes", ge=0, le=1)
@@ -318,7 +318,7 @@ class Config(Section):
     engine: EngineSection = identity(EngineSection())
     journal: JournalSection = identity(JournalSection())
     limits: LimitsSection = identity(LimitsSection())
-    quality: GatesSection = identity(GatesSection())
+    quality: QualitySection = identity(QualitySection())
 
 
 # `--k 10` and the like are documented aliases of `-o evaluation.samples=10`.

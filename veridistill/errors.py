@@ -7,7 +7,7 @@
     ├── Incomplete           stopped before the end; the same command goes on: exit 3
     │   ├── EngineDown       the engine or every endpoint is gone
     │   └── BudgetReached    a limit of `limits` was reached
-    ├── QualityGate          finished, but the result must not be used as it is: exit 4
+    ├── QualityLimit         finished, but the result must not be used as it is: exit 4
     └── RequestRefused       this request alone was refused (too long, filtered); never ends a run
 
 Each message says what is wrong, the value found and what to do.
@@ -44,7 +44,7 @@ class BudgetReached(Incomplete):
     pass
 
 
-class QualityGate(VeridistillError):
+class QualityLimit(VeridistillError):
     exit_code = 4
 
 

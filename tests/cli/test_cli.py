@@ -179,7 +179,7 @@ def test_nothing_accepted(tmp_path: Path, seeds: Path, command: str) -> None:
     assert (done.code, done.out) == (4, "")
     assert "quality.min_kept=1" in done.err
     data = results(tmp_path / "run")
-    assert (data["status"], data["funnel"]["kept"], len(data["warnings"])) == ("gate_failed", 0, 1)
+    assert (data["status"], data["funnel"]["kept"], len(data["warnings"])) == ("below_quality", 0, 1)
     assert "What is 3 plus 21?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "run" / "rounds" / "1" / "train").exists()
     assert not (tmp_path / "run" / "rounds" / "1" / "model").exists()

@@ -93,7 +93,7 @@ def test_methods_at_test_time_stand_beside_the_first_sample() -> None:
 @pytest.mark.parametrize(("low", "passed"), [(0.02, True), (0.2, True), (0.31, False)])
 def test_accepted_canaries_are_a_gate(low: float, passed: bool) -> None:
     canaries = {"judged": 12, "accepted": 4, "low": low, "high": 0.6}
-    (gate,) = sections.gates({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
-    assert gate.passed is passed
-    assert gate.found.startswith("4 of 12")
-    assert sections.gates({"canaries": {"judged": 0, "low": None}}) == []
+    (limit,) = sections.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
+    assert limit.passed is passed
+    assert limit.found.startswith("4 of 12")
+    assert sections.limits({"canaries": {"judged": 0, "low": None}}) == []

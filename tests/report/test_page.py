@@ -224,7 +224,7 @@ def test_each_part_may_be_missing(missing: str) -> None:
 def test_a_run_with_nothing_accepted_says_so() -> None:
     funnel = dict.fromkeys(RESULTS["funnel"], 0) | {"seeds": 40, "candidates": 320}
     results = RESULTS | {
-        "status": "gate_failed",
+        "status": "below_quality",
         "funnel": funnel,
         "warnings": [],
         "base": None,

@@ -66,7 +66,7 @@ def test_random_weights_end_at_the_gate_with_a_full_report(tmp_path: Path, tiny_
     assert (done.code, done.out) == (4, "")
     assert "quality.min_kept=1" in done.err
     data = results(run)
-    assert data["status"] == "gate_failed"
+    assert data["status"] == "below_quality"
     assert data["funnel"]["candidates"] == data["outcomes"]["malformed"] == 6
     assert (data["funnel"]["well_formed"], data["funnel"]["kept"]) == (0, 0)
     assert (data["base"]["num_problems"], data["base"]["samples"], data["base"]["pass_at_1"]) == (3, 2, 0.0)

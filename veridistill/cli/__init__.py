@@ -1,7 +1,7 @@
 """The command `veridistill`: parse, call, print. stdout is data, stderr is progress.
 
 Exit codes: 0 done or nothing to do; 2 usage or configuration; 3 incomplete, run again to go on; 4 finished but a
-quality gate failed; 5 run directory in use; 130 and 143 signals; 1 a bug.
+quality limit crossed; 5 run directory in use; 130 and 143 signals; 1 a bug.
 """
 
 import errno

@@ -12,7 +12,7 @@ import typer
 
 from veridistill.cli import common
 from veridistill.cli.common import Candidates, Json, Model, Quiet, Sets, Votes
-from veridistill.errors import ConfigError, QualityGate
+from veridistill.errors import ConfigError, QualityLimit
 
 
 def solve(
@@ -72,7 +72,7 @@ def doctor(
     report = asyncio.run(doctor.probe(url, model, api_key_env))
     print(json.dumps(asdict(report), ensure_ascii=False) if as_json else doctor.render(report))
     if failed := [check.name for check in report.checks if check.status == "fail"]:
-        raise QualityGate(f"{url}: failed: {', '.join(failed)}; see what to do above")
+        raise QualityLimit(f"{url}: failed: {', '.join(failed)}; see what to do above")
 
 
 def lab_pretrain(

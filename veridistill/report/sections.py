@@ -74,8 +74,8 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """A quality gate with what was found."""
+class Limit:
+    """A quality limit with what was found."""
 
     name: str
     limit: str
@@ -208,7 +208,7 @@ def state(results: Results) -> str:
     """A sentence about a run that did not simply finish, or nothing."""
     return {
         "incomplete": "This run is incomplete: a step stopped, or was not run yet. The same command goes on.",
-        "gate_failed": "This run finished, but a quality gate failed: do not use the result as it is.",
+        "below_quality": "This run finished, but it crossed a quality limit: do not use the result as it is.",
     }.get(str(part(results, "status")), "")
 
 
@@ -385,30 +385,30 @@ def seconds(results: Results) -> Table | None:
     return Table("Time by step", ("step", "time"), rows, ("total", duration(whole))) if rows else None
 
 
-def gates(results: Results) -> list[Gate]:
-    """The quality gates that can be read off the results."""
+def limits(results: Results) -> list[Limit]:
+    """The quality limits that can be read off the results."""
     limits, found = part(results, "config", "quality"), []
     fewest, kept = number(part(limits, "min_kept")), number(part(results, "funnel", "kept"))
     if fewest is not None and kept is not None:
-        found.append(Gate("kept candidates", f"at least {count(fewest)}", count(kept), kept >= fewest))
+        found.append(Limit("kept candidates", f"at least {count(fewest)}", count(kept), kept >= fewest))
     most, invalid, whole = number(part(limits, "max_invalid")), 0.0, 0.0
     for _, ballots in _pairs(part(results, "votes")):
         invalid += number(part(ballots, "invalid")) or 0
         whole += sum(number(part(ballots, ballot)) or 0 for ballot in ("yes", "no", "invalid"))
     if most is not None and whole:
         limit = f"at most {share(most, 1)}"
-        found.append(Gate("invalid votes", limit, share(invalid, whole), invalid / whole <= most))
+        found.append(Limit("invalid votes", limit, share(invalid, whole), invalid / whole <= most))
     return found + _canaries(results)
 
 
-def _canaries(results: Results) -> list[Gate]:
+def _canaries(results: Results) -> list[Limit]:
     """Answers that are bad for certain and were accepted; the gate is crossed by a whole interval."""
     found, most = part(results, "canaries"), number(part(results, "config", "quality", "max_canaries"))
     low, judged = number(part(found, "low")), number(part(found, "judged"))
     if low is None or not judged or most is None:
         return []
     words = f"{count(part(found, 'accepted'))} of {count(judged)}, 95 % interval {_between(found)}"
-    return [Gate("accepted canaries", f"interval not above {share(most, 1)}", words, low <= most)]
+    return [Limit("accepted canaries", f"interval not above {share(most, 1)}", words, low <= most)]
 
 
 def warnings(results: Results) -> list[str]:

@@ -17,7 +17,7 @@ from veridistill.data import tables
 from veridistill.calls.ask import audited
 from veridistill.config import Config
 from veridistill.engines import model_directory
-from veridistill.errors import BudgetReached, ConfigError, QualityGate, VeridistillError
+from veridistill.errors import BudgetReached, ConfigError, QualityLimit, VeridistillError
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.method import Distilled, distil, solve_prompt
@@ -30,7 +30,7 @@ from veridistill.training import rows, sft
 
 
 async def run(session: Session) -> dict[str, Any]:
-    """All rounds from the seeds to the report. Raises `QualityGate` after the report when a build is not usable."""
+    """All rounds from the seeds to the report. Raises `QualityLimit` after the report when a build is not usable."""
     results.start(session.run)
     async with _working(session, "complete"):
         # Faults in either are told before a model is loaded.
@@ -46,7 +46,7 @@ async def _round(session: Session, number: int) -> None:
         await build(session, base, number)
         if number == 1:
             await examine(session, base, "base", number, problems(session))
-    gate_build(session, number)
+    check_quality(session, number)
     await train(session, number)
     if problems(session):
         async with serving(session, number + 1) as after:
@@ -61,13 +61,13 @@ def next_round(run: RunDir) -> int:
 
 
 async def build_step(session: Session) -> dict[str, Any]:
-    """The next round's dataset alone. Raises `QualityGate` when it is not usable."""
+    """The next round's dataset alone. Raises `QualityLimit` when it is not usable."""
     number = next_round(session.run)
     async with _working(session):
         questions(session)
         async with serving(session, number) as base:
             await build(session, base, number)
-        gate_build(session, number)
+        check_quality(session, number)
     return dict(results.read(session.run)["funnel"])
 
 
@@ -77,7 +77,7 @@ async def train_step(session: Session) -> dict[str, Any]:
     if not session.run.round(number).examples.is_file():
         raise ConfigError(f"{session.run.path}: round {number} has no dataset; run veridistill build first")
     async with _working(session):
-        gate_build(session, number)
+        check_quality(session, number)
         await train(session, number)
     return {
         "model": str(session.run.round(number).model),
@@ -208,8 +208,8 @@ class Sink:
             self._examples.add(example)
 
 
-def gate_build(session: Session, number: int) -> None:
-    """Raise `QualityGate` when a build must not be trained on."""
+def check_quality(session: Session, number: int) -> None:
+    """Raise `QualityLimit` when a build must not be trained on."""
     section, rounds = session.config.quality, results.read(session.run)["rounds"]
     if len(rounds) < number:
         raise ConfigError(
@@ -235,7 +235,7 @@ def gate_build(session: Session, number: int) -> None:
     if faults:
         message = f"round {number} is not trained on: " + "; ".join(faults) + f"; see {session.run.report}"
         results.warn(session.run, message)
-        raise QualityGate(message)
+        raise QualityLimit(message)
 
 
 async def train(session: Session, number: int) -> None:

@@ -16,7 +16,7 @@ from veridistill.data import tables
 from veridistill.calls.ask import Meter
 from veridistill.runs.canaries import Canaries
 from veridistill.engines.base import Engine, EngineStats
-from veridistill.errors import QualityGate
+from veridistill.errors import QualityLimit
 from veridistill.evaluation import paired, statistics, ttc
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.calls.journal import Usage
@@ -26,7 +26,7 @@ from veridistill.data.seeds import Seeds
 from veridistill.training.rows import Curation
 from veridistill.training.sft import TrainResult
 
-Status = Literal["running", "complete", "incomplete", "gate_failed"]
+Status = Literal["running", "complete", "incomplete", "below_quality"]
 OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")
 _RATES = ("truncated", "no_answer", "refused", "ungraded")
 _LIBRARIES = ("torch", "transformers", "trl", "vllm", "ray")
@@ -83,7 +83,7 @@ def step(run: RunDir, done: Status | None = None) -> Iterator[None]:
         _merge(run, status=done)
     except BaseException as error:
         with suppress(OSError):  # a full disk must not take the place of the error
-            _merge(run, status="gate_failed" if isinstance(error, QualityGate) else "incomplete")
+            _merge(run, status="below_quality" if isinstance(error, QualityLimit) else "incomplete")
         raise
 
 
