@@ -1,0 +1,311 @@
+"""Writes the figures of README and docs from benchmarks/results/*.json: no figure is typed by hand.
+
+    python benchmarks/figures.py            # rewrite what stands between the marks
+    python benchmarks/figures.py --check    # exit 1 and name the blocks that are out of date
+
+A block stands between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is a key of `BLOCKS`, whose function gets the
+JSON of the same name (or those that it names itself).
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+Json = dict[str, Any]
+
+
+def table(head: str, rows: Iterable[Iterable[Any]]) -> str:
+    """A Markdown table. `head`: the column names, separated by `|`; those that start with `>` are right-aligned."""
+    names = [name.strip() for name in head.split("|")]
+    rule = ["---:" if name.startswith(">") else "---" for name in names]
+    lines = [[name.lstrip("> ") for name in names], rule, *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def gain(found: Json) -> str:
+    return f"{found['mean']:+.1f} [{found['low']:.1f}, {found['high']:.1f}]"
+
+
+def percent(found: Json) -> str:
+    return f"{100 * found['rate']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def span(values: Iterable[float], factor: float = 100.0) -> str:
+    """ "98.5 to 98.8", or "98.5" when all are the same at one decimal."""
+    ordered = sorted(f"{factor * value:.1f}" for value in values)
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+def demo(found: Json) -> str:
+    minutes, seconds = divmod(round(found["seconds"]), 60)
+    return (
+        f"On two cores the run took {minutes} min {seconds:02d} s, its largest process {found['peak_mb'] / 1000:.1f} GB"
+        " (`python benchmarks/demo.py --json benchmarks/results/demo.json`), and it ended with\n\n"
+        f"```\n{found['summary']}\n```\n"
+    )
+
+
+def lab(found: Json) -> str:
+    seeds = list(found["seeds"].values())
+    names = {
+        "cascade": "the first candidate that the cascade accepts",
+        "unfiltered": "candidate 0, unfiltered",
+        "oracle": "the first right candidate, chosen by an oracle",
+    }
+    rows = []
+    for arm, words in names.items():
+        before = ", ".join(f"{seed['base']['pass_at_1']:.1f}" for seed in seeds) if arm == "cascade" else ""
+        after = ", ".join(f"{seed['arms'][arm]['pass_at_1']:.1f}" for seed in seeds)
+        rows.append((words, before, after, gain(found["pooled"]["gain"][arm])))
+    numbers = ", ".join(found["seeds"])
+    right = span(seed["judged"]["precision"] for seed in seeds)
+    first = span(seed["candidate_0"]["share_right"] for seed in seeds)
+    return (
+        table(f"trained on | pass@1 before | after, seeds {numbers} | gain, pooled", rows)
+        + f"\n{right} % of the accepted solutions were right, against {first} % of first candidates.\n"
+    )
+
+
+def cascade(found: Json) -> str:
+    whole = found["policies"]["exhaustive"]["tokens"]
+    names = {
+        "exhaustive": "everything: all candidates, all votes",
+        "reference": "the authors' public code: all candidates, stage by stage, all votes of a stage",
+        "paper": "veridistill, votes in the paper's order",
+        "cheapest": "veridistill, cheapest vote first (default)",
+    }
+    used = {name: found["policies"][name]["tokens"] for name in names}
+    return table(
+        "policy | > tokens | > of everything",
+        [(words, f"{used[name]:,}", f"{100 * used[name] / whole:.0f} %") for name, words in names.items()],
+    )
+
+
+def policies(found: Json) -> str:
+    names = {
+        "exhaustive": "everything",
+        "stage_exit": "stage exit alone",
+        "reference": "the authors' policy",
+        "paper": "lazy, paper's order",
+        "cheapest": "lazy, cheapest order",
+    }
+    most, authors = (found["policies"][name]["tokens"] for name in ("exhaustive", "reference"))
+
+    def row(name: str, words: str) -> list[str]:
+        one = found["policies"][name]
+        counts = [f"{one[part]:,}" for part in ("calls", "prompt_tokens", "completion_tokens", "tokens")]
+        return [
+            words,
+            *counts,
+            f"{100 * one['tokens'] / most:.1f} %",
+            f"{100 * one['tokens'] / authors:.1f} %",
+        ]
+
+    head = "policy | > calls | > prompt tokens | > completion tokens | > tokens | > of everything | > of the authors'"
+    return table(head, [row(name, words) for name, words in names.items()])
+
+
+def engines(found: Json) -> str:
+    names = ("generate-1", "generate-all", "local", "vllm-seeded", "vllm-unseeded")
+    lengths = {
+        "equal": "equal length, the best case of a static batch",
+        "mixed": "mixed lengths (log-normal), as real replies have",
+    }
+    rows = []
+    for result in found["results"]:
+        for kind, words in lengths.items():
+            speed = result[kind]["tokens_per_second"]
+            rows.append((words, *(f"{speed[name]:,}" if name in speed else "" for name in names)))
+    return table(
+        "replies of | > `generate`, one thread | > `generate`, all threads"
+        " | > `local` | > `vllm`, seeded | > `vllm`, unseeded",
+        rows,
+    )
+
+
+def orchestrator(found: Json) -> str:
+    asked = found["throughput"]["asked"].values()
+    rows = [
+        (
+            f"{one['calls']:,}",
+            f"{one['calls_per_second']:,.0f}",
+            f"{one['cpu_us_per_call']:.0f}",
+            f"{one['peak_rss_mb']:.0f}",
+        )
+        for one in asked
+    ]
+    kills = found["kills"]
+    return table("> calls | > calls/s | > processor time a call, µs | > peak memory, MB", rows) + (
+        f"\nA replay of {found['resume_calls']:,} journalled calls of 1 kB ({found['journal_mb']:.0f} MB on disk) took"
+        f" {found['resume_seconds']:.0f} s. After {kills['kills']} SIGKILLs, {kills['repeated']} of"
+        f" {kills['calls']:,} calls were asked again; at most {kills['slots']} were in flight each time.\n"
+    )
+
+
+def makespan(found: Json) -> str:
+    sizes = {"2000x64": "2,000 questions, 64 slots", "40x256": "40 questions, 256 slots"}
+    rows = [
+        (
+            words,
+            mode,
+            f"{found['makespan'][size][mode]['ratio']:.3f}",
+            f"{found['makespan'][size][mode]['work']:.3f}",
+        )
+        for size, words in sizes.items()
+        for mode in ("off", "idle")
+    ]
+    return table("simulated build | speculation | > makespan / lower bound | > work / needed", rows)
+
+
+def ttc(found: Json) -> str:
+    names = {
+        "candidate_0": "candidate 0",
+        "self_consistency": "the most frequent answer of 8 (self-consistency)",
+        "uq_ttc": "the first candidate that the cascade accepts, else candidate 0 (UQ-TTC)",
+        "best_by_votes": "the candidate with the most yes votes, everything asked",
+    }
+    methods = found["base"]["methods"]
+    rows = [
+        (
+            words,
+            f"{methods[name]['accuracy']:.1f} [{methods[name]['low']:.1f}, {methods[name]['high']:.1f}]",
+            f"{methods[name]['calls']:,}",
+            f"{methods[name]['tokens']:,}",
+        )
+        for name, words in names.items()
+    ]
+    return table("answer | > right, % | > calls | > tokens", rows)
+
+
+def grading(found: Json) -> str:
+    wrong = f"{len(found['misgraded'])} graded wrongly" if found["misgraded"] else "none graded wrongly"
+    return (
+        f"{found['answers']:,} answers in {found['seconds']:.0f} s; {100 * found['needed_worker']:.1f} % needed a"
+        f" worker process, {found['slow']} hostile ones were stopped at a limit, {wrong}.\n"
+    )
+
+
+def sandbox(found: Json) -> str:
+    rows = [
+        (words, f"{found[kind]['programs_per_second']:.1f}", f"{found[kind]['tests_per_second']:.0f}")
+        for kind, words in {"stdin": "standard input", "functional": "function calls"}.items()
+    ]
+    return table("tests by | > programs/s | > tests/s", rows)
+
+
+def coverage(found: Json) -> str:
+    rows = [
+        (
+            one["world"],
+            one["questions"],
+            f"{100 * one['t']:.1f}",
+            f"{100 * one['bootstrap']:.1f}",
+            f"{one['understated']:.1f}",
+        )
+        for one in found["coverage"]
+    ]
+    return table(
+        "world | > questions | > paired t holds the true gain, % | > bootstrap, % | > error over runs is too narrow by",
+        rows,
+    )
+
+
+def decontaminate(found: Json) -> str:
+    kinds = ", ".join(
+        f"{kind.replace('_', ' ')} {100 * share:.0f} %" for kind, share in found["recall"].items()
+    )
+    return (
+        f"{found['questions']:,} synthetic questions against {found['items']:,} benchmark items in"
+        f" {found['seconds']:.0f} s, {found['peak_mib_above_the_data']} MiB above the data. Planted copies found:"
+        f" {kinds}; {found['unrelated_dropped']} of {found['unrelated_questions']:,} unrelated questions dropped.\n"
+    )
+
+
+def judges(found: Json) -> str:
+    rows = [
+        (
+            one["judge"].replace("_", " "),
+            one["votes"],
+            f"{one['accepted']:,}",
+            percent(one["precision"]),
+            percent(one["recall"]),
+            percent(one["false_accepts"]),
+        )
+        for one in found["judges"]
+        if one["rule"] == "unanimous" and one["votes"] in (1, found["votes"])
+    ]
+    counts, right = found["counts"], percent(found["share_right"])
+    return (
+        f"{counts['candidates']:,} candidates of {counts['questions']} questions, {right} of them right:\n\n"
+        + table("judge | > votes | > accepted | > precision | > recall | > false accepts", rows)
+    )
+
+
+def ray(found: Json) -> str:
+    rows = [(num, f"{speed:,.0f}") for num, speed in found["engine"].items()]
+    return table("> replicas | > calls/s", rows) + (
+        f"\nOne actor call for each request: {found['one_by_one']:,.0f} calls/s. A build of"
+        f" {found['build']['calls']:,} calls with its journal: {found['build']['calls_per_second']:,.0f} calls/s.\n"
+    )
+
+
+BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
+    "demo": ("demo", demo),
+    "lab": ("lab", lab),
+    "cascade": ("cascade", cascade),
+    "policies": ("cascade", policies),
+    "engines": ("engines", engines),
+    "orchestrator": ("orchestrator", orchestrator),
+    "makespan": ("orchestrator", makespan),
+    "ttc": ("ttc", ttc),
+    "grading": ("grading", grading),
+    "sandbox": ("sandbox", sandbox),
+    "coverage": ("coverage", coverage),
+    "decontaminate": ("decontaminate", decontaminate),
+    "judges": ("judges", judges),
+    "ray": ("ray", ray),
+}
+
+
+def filled(text: str) -> str:
+    """The page with every block written anew. Raises `KeyError` for a block that nobody makes."""
+
+    def block(match: re.Match[str]) -> str:
+        file, make = BLOCKS[match[2]]
+        found = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))
+        return match[1] + make(found) + match[4]
+
+    return _BLOCK.sub(block, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 when a page is out of date"
+    )
+    check = parser.parse_args().check
+    stale = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            stale.append(page.relative_to(ROOT))
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    for page in stale:
+        print(f"{page}: {'out of date; run python benchmarks/figures.py' if check else 'written'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

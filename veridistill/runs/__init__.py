@@ -1,0 +1,1 @@
+"""A run: one process at work on a run directory, and the steps that it takes."""
