@@ -6,6 +6,9 @@ from pathlib import Path
 
 EXTRAS = ("local", "train", "endpoint", "ray", "eval", "report", "dev")
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-names = [*project["dependencies"], *(name for extra in EXTRAS for name in project["optional-dependencies"][extra])]
+names = [
+    *project["dependencies"],
+    *(name for extra in EXTRAS for name in project["optional-dependencies"][extra]),
+]
 for name in sorted({re.sub(r",?<=?[0-9.]+", "", name) for name in names if not name.startswith("torch")}):
     print(name)

@@ -12,19 +12,19 @@ from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from veridistill.runs import canaries, inputs, results
-from veridistill.data import tables
 from veridistill.calls.ask import audited
 from veridistill.config import Config
+from veridistill.data import tables
+from veridistill.data.rundir import RoundDir, RunDir
+from veridistill.data.seeds import Seeds
 from veridistill.engines import model_directory
 from veridistill.errors import BudgetReached, ConfigError, QualityLimit, VeridistillError
-from veridistill.runs.examine import examine, graders
-from veridistill.runs.funnel import Audit, Funnel
 from veridistill.method import Distilled, distil, solve_prompt
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.data.rundir import RoundDir, RunDir
-from veridistill.data.seeds import Seeds
+from veridistill.runs import canaries, inputs, results
+from veridistill.runs.examine import examine, graders
+from veridistill.runs.funnel import Audit, Funnel
 from veridistill.runs.session import Serving, Session, model_of, serving
 from veridistill.training import rows, sft
 
