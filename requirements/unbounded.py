@@ -1,4 +1,4 @@
-"""Prints the requirements of pyproject.toml without their upper bounds, for `make test-latest`: what is newest is tried."""
+"""Prints the requirements of pyproject.toml without their upper bounds: `make test-latest` tries what is newest."""
 
 import re
 import tomllib
