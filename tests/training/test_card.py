@@ -10,7 +10,7 @@ from veridistill.training.card import card
 from veridistill.training.job import Origin, TrainResult
 
 RESULT = TrainResult(63, (0.5,), 1000, 2, 81_000, 0, 9.0)
-ACCEPTED = "voted yes every time it was asked: 5 votes on cycle consistency, factuality each"
+ACCEPTED = "voted yes in all 5 votes of each stage (cycle consistency, factuality)"
 
 
 def made(root: Path, **changes: Any) -> str:
@@ -28,8 +28,8 @@ def made(root: Path, **changes: Any) -> str:
         ),
         ({"selection": "all"}, ["8 candidates were sampled", "all accepted"], ["Up to"]),
         ({"selection": "shortest"}, ["the shortest accepted one"], []),
-        ({"selection": "random"}, ["accepted at random"], []),
-        ({"votes": 1}, ["1 vote on cycle consistency"], ["1 votes"]),
+        ({"selection": "random"}, ["one accepted candidate was kept, chosen at random"], []),
+        ({"votes": 1}, ["in the 1 vote of each stage"], ["1 votes"]),
         (
             {"selection": "unfiltered"},
             ["kept without being judged", "Nothing checked the answers"],
@@ -64,7 +64,7 @@ def test_it_names_the_base_and_the_settings(tmp_path: Path) -> None:
     text = card(job(tmp_path), RESULT)
     assert "\nbase_model: org/base\n---\n\n# org/base, after" in text
     assert "`org/base` at revision `abc`" in text
-    assert "1,000 examples (81,000 tokens of replies; 2 more were too long),\n63 optimizer steps" in text
+    assert "1,000 examples (81,000 tokens of replies; 2 more were too long), 63 optimizer steps" in text
     assert "\n| learning_rate | 3e-05 |\n" in text
 
 

@@ -3,6 +3,7 @@
 Our own, since TRL's names no base model for a local directory.
 """
 
+import textwrap
 from pathlib import Path
 
 from veridistill.training.job import Job, Origin, TrainResult
@@ -17,6 +18,10 @@ def card(job: Job, result: TrainResult) -> str:
     name = Path(origin.model).name if local else origin.model
     head = "" if local else f"base_model: {name}\n"
     revision = f" at revision `{origin.revision}`" if origin.revision else ""
+    about = (
+        f"`{name}`{revision} fine-tuned with [veridistill](https://arxiv.org/abs/2605.26132) on its own answers to"
+        f" unlabeled questions. {_start(origin)}{chosen(origin)}"
+    )
     settings = "\n".join(f"| {key} | {value} |" for key, value in job.section.model_dump().items())
     return f"""---
 library_name: transformers
@@ -26,19 +31,29 @@ tags: [self-distillation, veridistill]
 
 # {name}, after {_round(origin)}{_method(origin)}
 
-`{name}`{revision} fine-tuned with [veridistill](https://arxiv.org/abs/2605.26132) on its own answers to unlabeled
-questions. {_start(origin)}{chosen(origin)}
+{_paragraph(about)}
 
-{result.num_rows:,} examples ({result.label_tokens:,} tokens of replies; {result.num_dropped:,} more were too long),
-{result.steps:,} optimizer steps. All weights were trained, with the loss on the reply alone,
-by AdamW with a cosine to 10 % of the peak rate.
+{_paragraph(_training(result))}
 
 | setting | value |
 |---|---|
 {settings}
 
-What the base model is unfit for, this model is unfit for too. {_risk(origin)}
+{_paragraph("What the base model is unfit for, this model is unfit for too. " + _risk(origin))}
 """
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
+def _training(result: TrainResult) -> str:
+    steps = "1 optimizer step" if result.steps == 1 else f"{result.steps:,} optimizer steps"
+    return (
+        f"{result.num_rows:,} examples ({result.label_tokens:,} tokens of replies; {result.num_dropped:,} more were"
+        f" too long), {steps}. All weights were trained, with the loss on the reply alone, by AdamW with a cosine to"
+        " 10 % of the peak rate."
+    )
 
 
 def _round(origin: Origin) -> str:
@@ -60,7 +75,7 @@ def chosen(origin: Origin) -> str:
     """How the examples were chosen, in sentences. Of a selection that is not ours they claim nothing."""
     if origin.selection == "unfiltered":
         return (
-            "One answer was sampled to each question and kept without being judged, if it was not truncated."
+            "One answer was sampled for each question and kept without being judged, if it was not truncated."
             " Neither reference answers nor another model took part."
         )
     if origin.selection not in _JUDGED:
@@ -72,18 +87,18 @@ def chosen(origin: Origin) -> str:
 
 
 _JUDGED = {
-    "first": "Up to {n} candidates were sampled of each question, and the first accepted one was kept",
-    "all": "{n} candidates were sampled of each question, and all accepted ones were kept",
-    "shortest": "{n} candidates were sampled of each question, and the shortest accepted one was kept",
-    "random": "Up to {n} candidates were judged of each question, and one accepted at random was kept",
+    "first": "Up to {n} candidates were sampled for each question, and the first accepted one was kept",
+    "all": "{n} candidates were sampled for each question, and all accepted ones were kept",
+    "shortest": "{n} candidates were sampled for each question, and the shortest accepted one was kept",
+    "random": "Up to {n} candidates were judged for each question, and one accepted candidate was kept, chosen at random",
 }
 
 
 def _acceptance(origin: Origin) -> str:
     judge = f"`{_shown(origin.judge)}`" if origin.judge else "the model itself"
     stages = ", ".join(stage.replace("_", " ") for stage in origin.stages)
-    votes = "1 vote" if origin.votes == 1 else f"{origin.votes} votes"
-    return f"A candidate was accepted if {judge} voted yes every time it was asked: {votes} on {stages} each."
+    votes = "the 1 vote" if origin.votes == 1 else f"all {origin.votes} votes"
+    return f"A candidate was accepted only if {judge} voted yes in {votes} of each stage ({stages})."
 
 
 def _shown(model: str) -> str:
