@@ -28,7 +28,7 @@ def made(root: Path, **changes: Any) -> str:
         ),
         ({"selection": "all"}, ["8 candidates were sampled", "all accepted"], ["Up to"]),
         ({"selection": "shortest"}, ["the shortest accepted one"], []),
-        ({"selection": "random"}, ["one accepted candidate was kept, chosen at random"], []),
+        ({"selection": "random"}, ["an accepted one was kept at random"], []),
         ({"votes": 1}, ["in the 1 vote of each stage"], ["1 votes"]),
         (
             {"selection": "unfiltered"},

@@ -90,7 +90,7 @@ _JUDGED = {
     "first": "Up to {n} candidates were sampled for each question, and the first accepted one was kept",
     "all": "{n} candidates were sampled for each question, and all accepted ones were kept",
     "shortest": "{n} candidates were sampled for each question, and the shortest accepted one was kept",
-    "random": "Up to {n} candidates were judged for each question, and one accepted candidate was kept, chosen at random",
+    "random": "Up to {n} candidates were sampled for each question, and an accepted one was kept at random",
 }
 
 
