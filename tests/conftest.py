@@ -1,12 +1,17 @@
 """Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from veridistill.engines.scripted import Script, ScriptedEngine
+
+# Before torch is imported, here and in child processes: models as small as the tests' gain nothing from a second
+# thread, and on a busy machine two threads that wait for each other take ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")

@@ -1,4 +1,4 @@
-"""Pretraining: a killed run that is resumed ends like an uninterrupted one; its log tells what it did."""
+"""Pretraining: a killed run that is resumed ends like an uninterrupted one; its log records each step once."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,12 @@ import pytest
 
 from veridistill.lab import pretrain
 
-TOKENS = 24_000  # three steps or four
+TOKENS = 3_000  # three steps or four of 8 samples
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "BATCH", 8)
     monkeypatch.setattr(pretrain, "LOG_STEPS", 1)
     monkeypatch.setattr(pretrain, "EVAL_SAMPLES", 2)
 
@@ -23,7 +24,7 @@ def weights(directory: Path) -> dict[str, Any]:
     return load_file(directory / "model.safetensors")
 
 
-def test_a_killed_pretraining_goes_on_as_if_nothing_had_happened(
+def test_a_killed_pretraining_resumes_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pretrain.pretrain(tmp_path / "whole", num_tokens=TOKENS, threads=1, checkpoint_steps=2)
@@ -52,5 +53,5 @@ def test_the_shipped_log_is_that_of_the_shipped_model() -> None:
     log = Path(pretrain.__file__).parent / "pretrain_log.jsonl"
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert rows[-1]["tokens"] >= pretrain.NUM_TOKENS > rows[-2]["tokens"]
-    assert rows[-1]["hard"]["factuality"] > rows[-1]["long"]["solve"], "it judges better than it solves"
+    assert rows[-1]["long"]["factuality"] > rows[-1]["long"]["solve"], "it judges better than it solves"
     assert log.stat().st_size < 200_000

@@ -8,7 +8,7 @@ import pytest
 from veridistill.decide import read_verdict, split
 from veridistill.lab import texts
 from veridistill.lab.texts import MAKERS, SHARES, Sample, Skill
-from veridistill.lab.world import HARD, LONG, Question, parse
+from veridistill.lab.world import HARD, Question, parse
 from veridistill.records import Completion
 
 JUDGES: tuple[Skill, ...] = ("compare", "factuality", "correctness", "simple")
@@ -17,7 +17,7 @@ STATED = re.compile(r"(\d+)x\+(\d+)=(\d+), so x=\\boxed\{(\d+)\}")
 
 def samples(skill: Skill, num: int = 400) -> list[Sample]:
     rng = random.Random(f"test:{skill}")
-    return [texts.sample(rng, skill, mix) for mix in (None, HARD, LONG) for _ in range(num // 3)]
+    return [texts.sample(rng, skill, mix) for mix in (None, HARD) for _ in range(num // 2)]
 
 
 def block(prompt: str, name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from veridistill.lab import world
-from veridistill.lab.world import HARD, LONG, SOLVER, Question, Split
+from veridistill.lab.world import HARD, SOLVER, Question, Split
 
 SPLITS: tuple[Split, ...] = ("post_train", "seeds", "exam")
 
@@ -38,11 +38,10 @@ def test_every_split_gets_its_share() -> None:
 
 def test_seeds_and_exam_are_harder_than_what_was_taught() -> None:
     def long_answers(mix: world.Mix, split: Split) -> float:
-        return sum(q.x >= 100 for q in world.take(500, 3, mix, split)) / 500
+        return sum(q.x >= 1000 for q in world.take(500, 3, mix, split)) / 500
 
-    assert long_answers(SOLVER, "post_train") < 0.25
-    assert long_answers(HARD, "exam") > 0.75
-    assert long_answers(LONG, "exam") == 1
+    assert long_answers(SOLVER, "post_train") < 0.1
+    assert long_answers(HARD, "exam") == 1
 
 
 def test_parse_inverts_every_wording() -> None:

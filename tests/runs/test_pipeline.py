@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import pytest
 
 from tests.commands import Done, kept, questions, results, script, settings, veridistill
 from veridistill.runs import pipeline
-from veridistill.training.sft import Progress, TrainResult
+from veridistill.training.job import Job, Progress, TrainResult
 
-DOCS = Path(__file__).parent.parent / "docs" / "results.md"
+DOCS = Path(__file__).parent.parent.parent / "docs" / "results.md"
 # Named by what they hold, or described elsewhere: not documented key by key.
 OPEN = ("config", "versions")
 
@@ -28,18 +28,17 @@ def problems(folder: Path, num: int = 3) -> Path:
 
 
 @pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Stands in for the training process: the scripted engine has no weights to train. Counts its calls."""
-    trained: list[int] = []
+def trainer(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Stands in for the training process: the scripted engine has no weights to train. Keeps the jobs."""
+    trained: list[Job] = []
 
-    async def train(*args: Any, progress: Any, **options: Any) -> TrainResult:
-        out: Path = args[5]
-        trained.append(1)
-        out.mkdir(parents=True, exist_ok=True)
+    async def train(job: Job, progress: Callable[[Progress], None]) -> TrainResult:
+        trained.append(job)
+        job.out.mkdir(parents=True, exist_ok=True)
         progress(Progress(1, 1, 0.5))
         return TrainResult(1, (0.5,), 9, 0, 100, 0, 0.1)
 
-    monkeypatch.setattr(pipeline.sft, "train", train)
+    monkeypatch.setattr(pipeline.launcher, "train", train)
     return trained
 
 
@@ -81,22 +80,22 @@ def test_random_weights_end_at_the_gate_with_a_full_report(tmp_path: Path, tiny_
 # --- the scripted engine ------------------------------------------------------------------------------------
 
 
-def test_without_problems_there_is_no_exam(tmp_path: Path, trainer: list[int]) -> None:
+def test_without_problems_there_is_no_exam(tmp_path: Path, trainer: list[Job]) -> None:
     done = veridistill("run", "-d", tmp_path / "run", "--json", *settings(questions(tmp_path)))
     assert done.code == 0
     data = done.json
     assert data["base"] is data["after"] is data["gain"] is None
-    assert (data["status"], trainer) == ("complete", [1])
+    assert (data["status"], len(trainer)) == ("complete", 1)
     assert data["funnel"]["kept"] == len(kept(tmp_path / "run")) > 0
     assert set(data["seconds"]) == {"build", "train"}
 
 
-def test_a_run_in_full(tmp_path: Path, trainer: list[int]) -> None:
+def test_a_run_in_full(tmp_path: Path, trainer: list[Job]) -> None:
     done = run_in_full(tmp_path)
     assert done.code == 0
     assert done.json == results(tmp_path / "run")
     data = done.json
-    assert trainer == [1]
+    assert len(trainer) == 1
     assert data["gain"]["mean"] == pytest.approx(data["after"]["pass_at_1"] - data["base"]["pass_at_1"])
     assert data["tokens"]["prompt"] == sum(role["prompt"] for role in data["tokens"]["by_role"].values())
     assert data["calls"]["total"] == sum(
@@ -108,6 +107,18 @@ def test_a_run_in_full(tmp_path: Path, trainer: list[int]) -> None:
     assert {name: value for name, value in again.json.items() if name != "seconds"} == timeless
     line = veridistill("run", "-d", tmp_path / "run", "-q").out
     assert line.startswith(f"pass@1 {data['base']['pass_at_1']:.1f} -> ")
+
+
+@pytest.mark.parametrize("selection", ["shortest", "unfiltered"])
+def test_the_model_card_gets_the_selection_that_the_build_used(
+    tmp_path: Path, trainer: list[Job], selection: str
+) -> None:
+    fields = [f"build.selection={selection}", "judge.votes=2", "judge.stages=[factuality]"]
+    assert veridistill("run", "-d", tmp_path / "run", *settings(questions(tmp_path), *fields)).code == 0
+    assert results(tmp_path / "run")["rounds"][0]["selection"] == selection
+    origin = trainer[0].origin
+    assert (origin.model, origin.round, origin.selection, origin.judge) == ("any", 1, selection, None)
+    assert (origin.candidates, origin.stages, origin.votes) == (3, ("factuality",), 2)
 
 
 def test_the_dataset_is_written_twice_in_one_order(tmp_path: Path) -> None:
@@ -174,7 +185,7 @@ def pattern(name: str) -> str:
     return re.sub(r"[A-Z]{3,}", lambda found: STANDS_FOR.get(found[0], "[a-z_]+"), re.escape(name))
 
 
-def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[int]) -> None:
+def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[Job]) -> None:
     whole = run_in_full(tmp_path).json
     never = script(tmp_path, factuality=[0, 0], well_formed=0.5)
     veridistill("run", "-d", tmp_path / "none", *settings(questions(tmp_path), f"engine.script={never}"))
@@ -205,7 +216,7 @@ def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[
 
 
 def test_a_finished_run_keeps_its_results_when_it_fails_to_start_again(
-    tmp_path: Path, trainer: list[int]
+    tmp_path: Path, trainer: list[Job]
 ) -> None:
     assert run_in_full(tmp_path).code == 0
     before = results(tmp_path / "run")
@@ -217,7 +228,7 @@ def test_a_finished_run_keeps_its_results_when_it_fails_to_start_again(
     assert veridistill("evaluate", "-d", tmp_path / "run", "-o", "engine.script=null").code == 0
 
 
-def test_building_again_keeps_what_the_round_came_to(tmp_path: Path, trainer: list[int]) -> None:
+def test_building_again_keeps_what_the_round_came_to(tmp_path: Path, trainer: list[Job]) -> None:
     assert run_in_full(tmp_path).code == 0
     before = results(tmp_path / "run")["rounds"][0]
     assert veridistill("build", "-d", tmp_path / "run", "-o", "build.asks=exhaustive").code == 0
@@ -229,14 +240,14 @@ def test_building_again_keeps_what_the_round_came_to(tmp_path: Path, trainer: li
     assert after["status"] == "complete"
 
 
-def test_one_problem_has_no_interval(tmp_path: Path, trainer: list[int]) -> None:
+def test_one_problem_has_no_interval(tmp_path: Path, trainer: list[Job]) -> None:
     fields = [f"evaluation.problems={problems(tmp_path, 1)}", "evaluation.samples=2"]
     done = veridistill("run", "-d", tmp_path / "run", *settings(questions(tmp_path), *fields))
     assert done.code == 0
     assert "too few problems for an interval" in done.out
 
 
-def test_limits_hold_for_single_steps_and_over_rounds(tmp_path: Path, trainer: list[int]) -> None:
+def test_limits_hold_for_single_steps_and_over_rounds(tmp_path: Path, trainer: list[Job]) -> None:
     seeds = questions(tmp_path, 40)
     timed = veridistill("build", "-d", tmp_path / "a", *settings(seeds, "limits.hours=1e-7"))
     assert timed.code == 3
@@ -264,7 +275,7 @@ def test_a_dry_run_leaves_a_run_incomplete_and_tells_no_time_from_the_journal(tm
     assert first["calls"] == again["calls"]
 
 
-def test_judges_that_accept_canaries_end_at_the_gate(tmp_path: Path, trainer: list[int]) -> None:
+def test_judges_that_accept_canaries_end_at_the_gate(tmp_path: Path, trainer: list[Job]) -> None:
     asleep = script(tmp_path, compare=[1, 1], factuality=[1, 1], correctness=[1, 1], invalid=0)
     fields = settings(questions(tmp_path, 40), f"engine.script={asleep}", "build.canary_share=0.5")
     done = veridistill("run", "-d", tmp_path / "run", *fields)

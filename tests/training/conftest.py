@@ -1,16 +1,12 @@
 """A random tiny Qwen3 with a byte-level tokenizer of Qwen3's shape, and examples as an engine gives them."""
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from veridistill.data.tables import EXAMPLES
 from veridistill.records import Example, Message
-
-os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 TEMPLATE = (
     "{%- for m in messages %}"
@@ -93,12 +89,3 @@ def make_examples(tokenizer) -> Callable[[int], list[Example]]:
         return made
 
     return make
-
-
-@pytest.fixture
-def write_examples(tmp_path: Path) -> Callable[[list[Example]], Path]:
-    def write(examples: list[Example]) -> Path:
-        EXAMPLES.write(tmp_path / "examples.parquet", examples)
-        return tmp_path / "examples.parquet"
-
-    return write

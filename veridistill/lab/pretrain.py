@@ -1,14 +1,16 @@
 """The stand-in post-training: a tiny Qwen3 learns to solve, infer, compare and judge by the compact prompts.
 
-Own short loop in plain torch (Muon for matrices, AdamW for the rest; warm-up, stable, decay), since every
-batch is made on the spot from its step's number: seeds and data order are fixed, and a resumed run goes on
-where its checkpoint stands. The schedule depends on `num_tokens` in the last fifth alone, so until then a
-run can be resumed with a smaller or larger budget.
+A short loop in plain torch (Muon for matrices, AdamW for the rest; warm-up, stable, decay). Each batch is made when it
+is needed, from the number of its step alone, so seeds and data order are fixed and a run resumes from its checkpoint.
+The schedule depends on `num_tokens` only in the last fifth; until then a run can be resumed with a smaller or larger
+budget.
 """
 
+import copy
 import json
 import os
 import random
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from veridistill.lab import tokenizer as lab_tokenizer
 from veridistill.lab.texts import MAKERS, SHARES, Sample, sample
-from veridistill.lab.world import HARD, LONG, Mix
+from veridistill.lab.world import HARD, Mix
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
 SEED = 20
+MUON_RATE = 4e-3
+ADAMW_RATE = 3e-3
 BATCH = 64
 MICRO_BATCHES = 4
 WARMUP_STEPS = 100
@@ -31,15 +35,7 @@ CHECKPOINT_STEPS = 100
 LOG_STEPS = 25
 EVAL_SAMPLES = 48
 NUM_TOKENS = 10_900_000
-"""What the shipped model saw."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Peak learning rates."""
-
-    muon: float = 4e-3
-    adamw: float = 3e-3
+"""The number of tokens that the shipped model was trained on."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +48,19 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands."""
+    """Steps taken, tokens seen and seconds spent, over all processes of a run."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
 
 
-def new_model(seed: int = SEED) -> "Qwen3ForCausalLM":
+def new_model() -> "Qwen3ForCausalLM":
     """About 1.05 million parameters, embeddings tied."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    torch.manual_seed(seed)
+    torch.manual_seed(SEED)
     config = Qwen3Config(
         vocab_size=lab_tokenizer.VOCABULARY,
         hidden_size=128,
@@ -83,21 +79,21 @@ def new_model(seed: int = SEED) -> "Qwen3ForCausalLM":
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", samples: list[Sample]) -> list[Encoded]:
-    """Prompt and reply apart, as at sampling time; the reply ends with the stop token."""
+    """Prompt and reply tokenised separately, as at sampling time; the reply ends with the stop token."""
     prompts = tokenizer([lab_tokenizer.render(one.prompt) for one in samples])["input_ids"]
     replies = tokenizer([one.reply + "<|im_end|>" for one in samples])["input_ids"]
     return [Encoded(p + r, len(p)) for p, r in zip(prompts, replies, strict=True)]
 
 
-def batch_samples(step: int, num: int = BATCH) -> list[Sample]:
-    """The samples of that step; skills drawn by their shares."""
+def batch_samples(step: int) -> list[Sample]:
+    """The samples of that step; skills are drawn by their shares."""
     rng = random.Random(f"pretrain:{SEED}:{step}")
-    skills = rng.choices(list(SHARES), list(SHARES.values()), k=num)
+    skills = rng.choices(list(SHARES), list(SHARES.values()), k=BATCH)
     return [sample(rng, skill) for skill in skills]
 
 
 def loss_sum(model: "Qwen3ForCausalLM", rows: list[Encoded]) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Summed cross-entropy over reply tokens, and for each row whether each was the likeliest."""
+    """Cross-entropy summed over reply tokens, and for each row whether every one of them was the likeliest."""
     import torch
 
     width = max(len(row.ids) for row in rows)
@@ -117,7 +113,7 @@ def loss_sum(model: "Qwen3ForCausalLM", rows: list[Encoded]) -> tuple["torch.Ten
 def exact_match(
     model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase", mix: Mix | None
 ) -> dict[str, float]:
-    """Share of replies, by skill, that greedy decoding would give token for token."""
+    """Share of replies, by skill, that greedy decoding would reproduce token for token."""
     import torch
 
     shares: dict[str, float] = {}
@@ -130,8 +126,8 @@ def exact_match(
 
 
 def measure(model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase") -> dict[str, object]:
-    """Exact match on the taught mixes, on three-digit and on four-digit answers."""
-    mixes = {"taught": None, "hard": HARD, "long": LONG}
+    """Exact match on the mixes that were taught, and on that of the seeds and the exam."""
+    mixes = {"taught": None, "hard": HARD}
     return {name: exact_match(model, tokenizer, mix) for name, mix in mixes.items()}
 
 
@@ -141,15 +137,15 @@ def rate_factor(step: int, tokens: int, num_tokens: int) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS, left / DECAY_SHARE)
 
 
-def optimizers(model: "Qwen3ForCausalLM", rates: Rates) -> list["torch.optim.Optimizer"]:
+def optimizers(model: "Qwen3ForCausalLM") -> list["torch.optim.Optimizer"]:
     """Muon for the layers' matrices, AdamW for embeddings and norms."""
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(matrices, lr=rates.muon, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=rates.adamw, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=ADAMW_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -158,9 +154,8 @@ def train_step(
     opts: list["torch.optim.Optimizer"],
     rows: list[Encoded],
     factor: float,
-    rates: Rates,
 ) -> float:
-    """One update; the mean loss per trained token."""
+    """One update at `factor` times the peak rates; the mean loss per trained token."""
     import torch
 
     rows = sorted(rows, key=lambda row: len(row.ids))
@@ -172,22 +167,20 @@ def train_step(
         loss.backward()
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for opt, rate in zip(opts, (rates.muon, rates.adamw), strict=True):
+    for opt, peak in zip(opts, (MUON_RATE, ADAMW_RATE), strict=True):
         for group in opt.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = peak * factor
         opt.step()
         opt.zero_grad()
     return total
 
 
-def save_model(model: "Qwen3ForCausalLM", directory: Path) -> None:
-    """Writes what the Auto classes load: bfloat16 safetensors, tokenizer, generation config."""
-    import copy
-
+def save_model(model: "Qwen3ForCausalLM", tokenizer_files: Path, directory: Path) -> None:
+    """Write what the Auto classes load: bfloat16 safetensors, tokenizer, generation config."""
     import torch
     from transformers import AutoTokenizer, GenerationConfig
 
-    lab_tokenizer.save(directory)
+    shutil.copytree(tokenizer_files, directory, dirs_exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     shipped = copy.deepcopy(model).to(torch.bfloat16)
     shipped.config.eos_token_id = tokenizer.eos_token_id
@@ -234,29 +227,29 @@ def pretrain(
     out: Path,
     *,
     num_tokens: int = NUM_TOKENS,
-    rates: Rates = Rates(),
     threads: int = 2,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> Path:
-    """Trains, or goes on training, until `num_tokens` (without padding); the finished model is `out`/model.
+    """Train from nothing, or from the checkpoint in `out`, to `num_tokens` (padding not counted).
 
-    `out` also holds checkpoint.pt (model and optimizers) and pretrain_log.jsonl.
+    Returns the finished model's directory, `out`/model. `out` also holds checkpoint.pt (model and optimizers),
+    pretrain_log.jsonl, and the model at each checkpoint in `snapshots`.
     """
     import torch
     from transformers import AutoTokenizer
 
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
+    lab_tokenizer.save(out / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
     model = new_model()
-    save_model(model, out / "latest")
-    tokenizer = AutoTokenizer.from_pretrained(out / "latest")
-    opts, checkpoint, log = optimizers(model, rates), out / "checkpoint.pt", out / "pretrain_log.jsonl"
+    opts, checkpoint, log = optimizers(model), out / "checkpoint.pt", out / "pretrain_log.jsonl"
     progress = _load_checkpoint(checkpoint, model, opts) if checkpoint.exists() else Progress()
     while progress.tokens < num_tokens:
         started = time.monotonic()
         rows = encode(tokenizer, batch_samples(progress.step))
         factor = rate_factor(progress.step, progress.tokens, num_tokens)
-        loss = train_step(model, opts, rows, factor, rates)
+        loss = train_step(model, opts, rows, factor)
         tokens = progress.tokens + sum(len(row.ids) for row in rows)
         progress = Progress(progress.step + 1, tokens, progress.seconds + time.monotonic() - started)
         if progress.step % LOG_STEPS == 0:
@@ -264,23 +257,10 @@ def pretrain(
             if progress.step % checkpoint_steps == 0:
                 row |= measure(model, tokenizer)
                 _save_checkpoint(checkpoint, model, opts, progress)
-                save_model(model, out / "latest")
-                save_model(model, out / "snapshots" / f"{progress.step:05}")
+                save_model(model, out / "tokenizer", out / "snapshots" / f"{progress.step:05}")
             row["seconds"] = round(progress.seconds)
             _log(log, row)
     _save_checkpoint(checkpoint, model, opts, progress)
     _log(log, {**vars(progress), **measure(model, tokenizer)})
-    save_model(model, out / "model")
+    save_model(model, out / "tokenizer", out / "model")
     return out / "model"
-
-
-def main() -> None:
-    """`python -m veridistill.lab.pretrain OUT TOKENS [MUON_RATE]`; for users, `veridistill lab pretrain`."""
-    import sys
-
-    rates = Rates(muon=float(sys.argv[3])) if len(sys.argv) > 3 else Rates()
-    pretrain(Path(sys.argv[1]), num_tokens=int(sys.argv[2]), rates=rates)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,15 @@
 """Reference replies for the lab's stand-in post-training: one small table look-up per generated token.
 
-Solving subtracts column by column and divides digit by digit. Judging multiplies and adds, from the units
-up, and stops at the first digit that differs: another, shorter computation, so that judge and solver err
-apart. Numbers are compared digit pair by digit pair. A model of a million parameters learns such steps;
-results in one leap it does not.
+Solving subtracts column by column and divides digit by digit. Judging multiplies and adds, from the units up, and
+stops at the first digit that differs: another, shorter computation, so that judge and solver make different errors.
+Numbers are compared digit pair by digit pair. A model of a million parameters learns such steps, but not whole
+results at once.
 
-Marks: in a column `,` ends it and `'` ends it with a borrow or a carry; `!` says that two digits differ;
-`.` stands for a digit that one of two numbers lacks.
+Marks: `,` ends a column, `'` ends it with a borrow or a carry; `!` says that two digits differ; `.` stands for a digit
+that only one of two numbers has.
 """
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -94,12 +93,12 @@ def check(a: int, b: int, c: int, x: int) -> str:
 
 
 def check_holds(a: int, b: int, c: int, x: int) -> bool:
-    """Whether that work ends without `!`; a last carry beyond c's width fails too."""
+    """Whether the check succeeds: no `!`, and no carry is left beyond c's width."""
     return "!" not in check(a, b, c, x) and a * x + b == c
 
 
 def pairs(left: tuple[int, ...], right: tuple[int, ...]) -> str:
-    """Digit pairs, number after number: `=` if equal, `,` if equal and last, `!` at the first difference."""
+    """Digit pairs, number by number: `=` if equal, `,` if equal and last, `!` at the first difference."""
     work = ""
     for one, other in zip(left, right, strict=True):
         for first, second in zip_longest(str(one), str(other), fillvalue="."):
@@ -114,7 +113,7 @@ def pairs(left: tuple[int, ...], right: tuple[int, ...]) -> str:
 
 
 def think(work: str, visible: str) -> str:
-    """A reply in the form that Qwen3 gives; `work` is empty or ends with a newline."""
+    """A reply in Qwen3's form; `work` is empty or ends with a newline."""
     return f"<think>\n{work or chr(10)}</think>\n\n{visible}"
 
 
@@ -247,7 +246,7 @@ def compare(rng: random.Random, q: Question) -> Sample:
 
 
 def _judged(rng: random.Random, q: Question, skill: Skill, prefix: str = "") -> Sample:
-    """Factuality checks the equation that the answer states, the others the one that the question states."""
+    """Factuality checks the equation that the answer states; the other skills the one that the question states."""
     if rng.random() < 0.03:
         answer, work, holds = rng.choice(JUNK), JUNK_WORK, False
     else:
@@ -290,16 +289,10 @@ SHARES: dict[Skill, float] = {
 
 
 def taught_mix(skill: Skill) -> Mix:
-    """The questions on which a skill was taught."""
+    """The mix of questions on which a skill is taught."""
     return SOLVER if skill == "solve" else JUDGE
 
 
 def sample(rng: random.Random, skill: Skill, mix: Mix | None = None) -> Sample:
-    """One pair of the post-training split; without a mix, of the one that the skill is taught on."""
+    """One pair from the post-training split; without `mix`, from the mix that the skill is taught on."""
     return MAKERS[skill](rng, draw(rng, mix or taught_mix(skill), "post_train"))
-
-
-def number_in(text: str) -> int | None:
-    """The integer of the last `\\boxed{}`; for measuring skills, not for grading exams."""
-    found = re.findall(r"\\boxed\{([0-9]{1,9})\}", text)
-    return int(found[-1]) if found else None

@@ -1,8 +1,8 @@
 """The lab's world: word problems about a·x + b = c, made from a seed, split by hash, with an oracle.
 
-Standard library only. A question belongs to exactly one split, by the hash of its parameters (the wording
-does not count), so the stand-in post-training, the seeds and the exam share no equation. Answers leave this
-module in two ways: exam problems, and the oracle that benchmarks use to measure what a cascade accepted.
+A question belongs to exactly one split, by the hash of its parameters (the wording does not count), so the
+stand-in post-training, the seeds and the exam share no equation. Answers leave this module in two ways: exam
+problems, and the oracle with which benchmarks measure what a cascade accepted.
 """
 
 import hashlib
@@ -73,9 +73,6 @@ JUDGE = Mix(answer=(0.12, 0.53, 0.25, 0.10))
 HARD = Mix(answer=(0.0, 0.0, 0.0, 1.0), addend=(0.1, 0.4, 0.5, 0.0))
 """Seeds and exam: answers of four digits, 3 % of what the solver was taught."""
 
-LONG = Mix(answer=(0.0, 0.0, 0.0, 1.0), addend=(0.1, 0.4, 0.5, 0.0))
-"""Four-digit answers, for measuring."""
-
 NUM_SEEDS = 1500
 NUM_PROBLEMS = 300
 
@@ -117,7 +114,7 @@ def take(num: int, seed: int, mix: Mix, split: Split) -> list[Question]:
 
 
 def parse(text: str) -> Question | None:
-    """The question with this text, or None when the world never made it."""
+    """The question with this text, or None when the world cannot make it."""
     for wording, pattern in enumerate(PATTERNS):
         if match := pattern.fullmatch(text.strip()):
             a, b, c = (int(match[name]) for name in "abc")
@@ -128,9 +125,10 @@ def parse(text: str) -> Question | None:
 
 
 def seeds_file(run_dir: Path, limit: int | None = None) -> Path:
-    """Writes the lab's seed questions, `limit` or `NUM_SEEDS` of them; the same file for the same number.
+    """Write the lab's seed questions, `limit` or `NUM_SEEDS` of them; the same file for the same number.
 
-    The run seed has no say: runs that differ in it alone sample other candidates of the same questions.
+    The file does not depend on the run seed: runs that differ only in it sample other candidates for the same
+    questions.
     """
     path = run_dir / "lab" / "seeds.jsonl"
     write_seeds(path, take(limit or NUM_SEEDS, 0, HARD, "seeds"))
@@ -138,7 +136,7 @@ def seeds_file(run_dir: Path, limit: int | None = None) -> Path:
 
 
 def exam_file(run_dir: Path, limit: int | None = None) -> Path:
-    """Writes the lab's exam, `limit` or `NUM_PROBLEMS` problems; the same file for the same number."""
+    """Write the lab's exam, `limit` or `NUM_PROBLEMS` problems; the same file for the same number."""
     path = run_dir / "lab" / "exam.jsonl"
     write_exam(path, take(limit or NUM_PROBLEMS, 0, HARD, "exam"))
     return path
@@ -167,7 +165,7 @@ def _write_rows(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 
 def oracle(question: str, answers: Mapping[int, str]) -> frozenset[int]:
-    """The ids of the candidates whose final answer (a decimal integer) is right. For benchmarks alone."""
+    """The ids of the candidates whose final answer (a decimal integer) is right. For benchmarks only."""
     known = parse(question)
     if known is None:
         raise ValueError(f"not a question of the lab: {question!r}")

@@ -26,7 +26,8 @@ from veridistill.runs import canaries, inputs, results
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.runs.session import Serving, Session, model_of, serving
-from veridistill.training import rows, sft
+from veridistill.training import launcher, rows
+from veridistill.training.job import Job, Origin
 
 
 async def run(session: Session) -> dict[str, Any]:
@@ -142,7 +143,9 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     results.add_build(
         session.run,
         number,
-        results.Built(found, funnel, audit, planted, sink.curation, serving.engine, serving.judge),
+        results.Built(
+            found, plan.selection, funnel, audit, planted, sink.curation, serving.engine, serving.judge
+        ),
     )
     return funnel
 
@@ -241,19 +244,36 @@ def check_quality(session: Session, number: int) -> None:
 async def train(session: Session, number: int) -> None:
     """Fine-tune the round's model on its examples, in a process of its own."""
     config, folder, model = session.config, session.run.round(number), model_of(session.run, number)
+    job = Job(
+        section=config.train,
+        origin=_origin(session.run, number),
+        base_model=model_directory(model),
+        revision=model.revision,
+        examples=folder.examples,
+        work=folder.train,
+        out=folder.model,
+        device=config.engine.device,
+        threads=config.engine.threads,
+    )
     with session.timed("train"), session.progress.step("train", None, "steps") as step:
-        trained = await sft.train(
-            config.train,
-            model_directory(model),
-            model.revision,
-            folder.examples,
-            folder.train,
-            folder.model,
-            device=config.engine.device,
-            threads=config.engine.threads,
-            progress=lambda seen: step.update(seen.step, seen.total, loss=seen.loss),
+        trained = await launcher.train(
+            job, lambda seen: step.update(seen.step, seen.total, loss=seen.loss)
         )
     results.add_training(session.run, number, trained)
+
+
+def _origin(run: RunDir, number: int) -> Origin:
+    config = run.config
+    return Origin(
+        model=config.model.path,
+        revision=config.model.revision,
+        round=number,
+        selection=results.read(run)["rounds"][number - 1]["selection"],
+        candidates=config.generate.candidates,
+        stages=config.judge.stages,
+        votes=config.judge.votes,
+        judge=config.judge.model.path if config.judge.model else None,
+    )
 
 
 def report(run: RunDir) -> Path:

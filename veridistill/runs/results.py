@@ -24,7 +24,7 @@ from veridistill.records import Attempt, Problem
 from veridistill.runs.canaries import Canaries
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.training.rows import Curation
-from veridistill.training.sft import TrainResult
+from veridistill.training.job import TrainResult
 
 Status = Literal["running", "complete", "incomplete", "below_quality"]
 OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")
@@ -123,6 +123,7 @@ class Built:
     """What a build counted, and who answered."""
 
     seeds: Seeds
+    selection: str
     funnel: Funnel
     audit: Audit
     canaries: Canaries
@@ -146,6 +147,7 @@ def add_build(run: RunDir, number: int, built: Built) -> None:
 def _counts(built: Built) -> dict[str, Any]:
     seeds, funnel, curation = built.seeds, built.funnel, built.curation
     return {
+        "selection": built.selection,
         "funnel": funnel.counts(),
         "outcomes": {name: funnel.outcomes[name] for name in OUTCOMES},
         "defects": dict(sorted(funnel.defects.items())),

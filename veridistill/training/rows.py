@@ -2,7 +2,7 @@
 
 Chat templates are lossy, so the target is never rendered from text where sampled ids exist. Where an engine
 gave none, the reply is tokenised again and checked by a round trip. Storing examples is left to `tables`,
-training to `sft`.
+training to `child`.
 """
 
 import json

@@ -1,0 +1,51 @@
+"""The trainer's arguments: each where our choice differs from TRL's default, under the name that the installed version
+has for it. Pure, and the one place where a name is chosen.
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from veridistill.training.job import Job
+from veridistill.training.steps import micro_batch
+
+
+def arguments(job: Job, steps: int, place: Literal["cpu", "cuda"], known: Collection[str]) -> dict[str, Any]:
+    """Keyword arguments of `trl.SFTConfig`, whose field names are `known`.
+
+    Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or
+    shuffled. On a GPU the float32 weights are multiplied in bfloat16 (autocast).
+    """
+    section, micro, gpu = job.section, micro_batch(job.section), place == "cuda"
+    return {
+        "output_dir": str(job.checkpoints),
+        "max_steps": steps,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": section.batch_size // micro,
+        "train_sampling_strategy": "sequential",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "max_length": None,
+        "packing": False,
+        "learning_rate": section.learning_rate,
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": section.warmup,
+        "weight_decay": section.weight_decay,
+        "max_grad_norm": section.clip,
+        "seed": section.seed,
+        "bf16": gpu,
+        "use_cpu": not gpu,
+        "dataloader_pin_memory": gpu,
+        "save_strategy": "steps",
+        "save_steps": section.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+        checkpointing_name(known): section.gradient_checkpointing,
+    }
+
+
+def checkpointing_name(known: Collection[str]) -> str:
+    """The old name warns since transformers 5.23; the new one is missing in 5.20."""
+    return "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"

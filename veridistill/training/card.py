@@ -1,0 +1,114 @@
+"""The model card of a trained model: what this run did, how its examples were chosen, and with which settings.
+
+Our own, since TRL's names no base model for a local directory.
+"""
+
+import textwrap
+from pathlib import Path
+
+from veridistill.training.job import Job, Origin, TrainResult
+
+CARD = "README.md"
+
+
+def card(job: Job, result: TrainResult) -> str:
+    """Markdown with the Hub's metadata. No path of this machine is in it."""
+    origin = job.origin
+    local = origin.model == "lab" or Path(origin.model).expanduser().is_dir()
+    name = Path(origin.model).name if local else origin.model
+    head = "" if local else f"base_model: {name}\n"
+    revision = f" at revision `{origin.revision}`" if origin.revision else ""
+    about = (
+        f"`{name}`{revision} fine-tuned with [veridistill](https://arxiv.org/abs/2605.26132) on its own answers to"
+        f" unlabeled questions. {_start(origin)}{chosen(origin)}"
+    )
+    settings = "\n".join(f"| {key} | {value} |" for key, value in job.section.model_dump().items())
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [self-distillation, veridistill]
+{head}---
+
+# {name}, after {_round(origin)}{_method(origin)}
+
+{_paragraph(about)}
+
+{_paragraph(_training(result))}
+
+| setting | value |
+|---|---|
+{settings}
+
+{_paragraph("What the base model is unfit for, this model is unfit for too. " + _risk(origin))}
+"""
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
+def _training(result: TrainResult) -> str:
+    steps = "1 optimizer step" if result.steps == 1 else f"{result.steps:,} optimizer steps"
+    return (
+        f"{result.num_rows:,} examples ({result.label_tokens:,} tokens of replies; {result.num_dropped:,} more were"
+        f" too long), {steps}. All weights were trained, with the loss on the reply alone, by AdamW with a cosine to"
+        " 10 % of the peak rate."
+    )
+
+
+def _round(origin: Origin) -> str:
+    return f"round {origin.round} of " if origin.round > 1 else ""
+
+
+def _method(origin: Origin) -> str:
+    judged = origin.selection in _JUDGED and origin.judge is None
+    return "self-verified distillation" if judged else "distillation of its own answers"
+
+
+def _start(origin: Origin) -> str:
+    if origin.round == 1:
+        return ""
+    return f"Answers were sampled from the model of round {origin.round - 1}, and training started from it. "
+
+
+def chosen(origin: Origin) -> str:
+    """How the examples were chosen, in sentences. Of a selection that is not ours they claim nothing."""
+    if origin.selection == "unfiltered":
+        return (
+            "One answer was sampled for each question and kept without being judged, if it was not truncated."
+            " Neither reference answers nor another model took part."
+        )
+    if origin.selection not in _JUDGED:
+        return f"Answers were chosen by the selection `{origin.selection}`."
+    others = "No reference answers were used."
+    if origin.judge is None:
+        others = "Neither reference answers nor another model took part."
+    return f"{_JUDGED[origin.selection].format(n=origin.candidates)}. {_acceptance(origin)} {others}"
+
+
+_JUDGED = {
+    "first": "Up to {n} candidates were sampled for each question, and the first accepted one was kept",
+    "all": "{n} candidates were sampled for each question, and all accepted ones were kept",
+    "shortest": "{n} candidates were sampled for each question, and the shortest accepted one was kept",
+    "random": "Up to {n} candidates were sampled for each question, and an accepted one was kept at random",
+}
+
+
+def _acceptance(origin: Origin) -> str:
+    judge = f"`{_shown(origin.judge)}`" if origin.judge else "the model itself"
+    stages = ", ".join(stage.replace("_", " ") for stage in origin.stages)
+    votes = "the 1 vote" if origin.votes == 1 else f"all {origin.votes} votes"
+    return f"A candidate was accepted only if {judge} voted yes in {votes} of each stage ({stages})."
+
+
+def _shown(model: str) -> str:
+    return Path(model).name if Path(model).expanduser().is_dir() else model
+
+
+def _risk(origin: Origin) -> str:
+    if origin.selection == "unfiltered":
+        return "Nothing checked the answers that it learned from: their errors may have been reinforced."
+    if origin.selection not in _JUDGED:
+        return ""
+    whose = "Its own judgement" if origin.judge is None else "Another model's judgement"
+    return f"{whose} chose its training data: errors that the judge cannot see may have been reinforced."
