@@ -335,6 +335,10 @@ DEFECTS = [
     ("So \\boxed{ \\text{ } }", "stop", False, "no_answer"),
     ("So \\boxed{4", "stop", False, "no_answer"),
     ("", "stop", False, "no_answer"),
+    ("\\boxed{\\{\\}}", "stop", False, None),
+    ("\\boxed{[]}", "stop", False, None),
+    ("\\boxed{()}", "stop", False, None),
+    ("\\boxed{{}}", "stop", False, "no_answer"),
     ("\\boxed{Solution:}", "stop", False, "filler"),
     ("\\boxed{...}", "stop", False, "filler"),
     ("\\boxed{Let's think step by step}", "stop", False, "filler"),
@@ -364,6 +368,11 @@ FILLERS += [
     "\\textbf{}",
     "Réponse :",
     "_",
+    "{}",
+    "\\[\\]",
+    "\\( \\)",
+    "[",
+    ")(",
 ]
 ANSWERS = [
     "4",
@@ -383,6 +392,15 @@ ANSWERS = [
     "is",
     "\\mathbb{R}",
     "{1, 2}",
+    "\\{\\}",
+    "\\{ \\}",
+    "[]",
+    "[ ]",
+    "()",
+    "[[]]",
+    "$()$",
+    "\\text{[]}",
+    "The answer is []",
 ]
 
 

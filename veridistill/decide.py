@@ -22,6 +22,8 @@ _FILLER = re.compile(
     r"|解|答案|かいせつ|respuesta|lösung|réponse)?[\s\W_]*+",
     re.IGNORECASE,
 )
+# The empty set, list or tuple: an answer. (The empty math of `\[\]` and `\(\)` is none.)
+_EMPTY_COLLECTION = re.compile(r"\\\{\s*+\\\}|\[\s*+\]|\(\s*+\)")
 _MARKUP = re.compile(r"\\(?:text|math)[a-z]*|\\q?quad|\\[,;:! ]|[*_{}$#]")
 _MARK = re.compile(r"\[\[\s*+([YN])\s*+\]\]", re.IGNORECASE)
 
@@ -104,10 +106,14 @@ def defect(completion: Completion, answer_of: Callable[[str], str | None], reaso
 
 
 def is_filler(answer: str) -> bool:
-    """Blank, punctuation alone, or a bare opener such as "Solution:". Mathematical signs such as ∞ do say something."""
-    says = any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
+    """Blank, punctuation alone, or a bare opener such as "Solution:".
+
+    Mathematical signs such as ∞ do say something, and so do an empty set, list or tuple.
+    """
     text = _MARKUP.sub("", answer.replace("’", "'")).strip()
-    return not says and _FILLER.fullmatch(text) is not None
+    if _FILLER.fullmatch(text) is None or _EMPTY_COLLECTION.search(answer):
+        return False
+    return not any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
 
 
 @dataclass(frozen=True, slots=True)
