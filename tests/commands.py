@@ -64,6 +64,7 @@ def settings(seeds: Path, *more: str) -> list[str]:
         "model=any",
         f"seeds.path={seeds}",
         "engine.kind=scripted",
+        "prompts=compact",
         "build.speculation=off",
         "build.audit_share=0",
         "build.canary_share=0",

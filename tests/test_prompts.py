@@ -48,9 +48,28 @@ def test_stages_share_the_prefix(texts: prompts.PromptSet) -> None:
         assert getattr(texts, name).startswith("{question}\n")
 
 
-def test_judges_of_thinking_are_told_that_blocks_are_data() -> None:
-    for name in JUDGES:
-        assert "data" in getattr(prompts.load("thinking"), name)
+@pytest.mark.parametrize("name", ["thinking", "instruct"])
+def test_full_sets_say_that_blocks_are_data(name: str) -> None:
+    for role in JUDGES:
+        assert "data" in getattr(prompts.load(name), role)
+
+
+def test_judges_of_instruct_work_it_out_before_they_vote() -> None:
+    texts = prompts.load("instruct")
+    for name in ("compare", "factuality", "correctness", "simple"):
+        before, _, instruction = getattr(texts, name).rpartition("\n")
+        assert "before you decide" in before
+        assert "alone on the last line" in instruction
+        assert "[[" not in before
+    assert "refuse" not in "".join(vars_of(texts).values()).lower()
+
+
+def test_code_is_inferred_with_its_signature_and_traced_by_its_judges() -> None:
+    texts = prompts.load("instruct")
+    for word in ("given", "task", "form", "signature"):
+        assert word in texts.infer
+    for text in (texts.factuality, texts.correctness):
+        assert "trace it on the examples in the question" in text
 
 
 def test_version_depends_on_every_text() -> None:
@@ -194,5 +213,5 @@ def test_all_faults_are_told_at_once(own: Path) -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="neither a directory nor one of thinking, compact"):
+    with pytest.raises(ConfigError, match="neither a directory nor one of thinking, instruct, compact"):
         prompts.load("thinkign")

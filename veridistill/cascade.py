@@ -1,11 +1,12 @@
-"""The judge's stages as small coroutines: one vote each, invalid votes asked again.
+"""The judge's stages as small coroutines: one vote each, with invalid votes asked again.
 
-What they ask goes through the `ask` they are handed; how a reply reads is `decide`'s business; which votes are asked,
-and in what order, is `method`'s and `lazy`'s.
+Every call goes through the `ask` that a stage is given. `decide` reads the replies; `method` and `lazy` choose which
+votes are asked, and in what order.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from veridistill.decide import Reading, inferred_question, read_verdict
 from veridistill.errors import RequestRefused
@@ -55,33 +56,20 @@ async def cycle_consistency(seed: Seed, candidate: Candidate, path: Path, jury: 
     return read_verdict(await ask("compare", path, messages, jury.sampling), jury.reasoning)
 
 
-async def factuality(seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
-    """Factual, calculation and logic errors, misleading or ambiguous claims."""
-    return await _judge("factuality", jury.prompts.factuality, seed, candidate, path, jury, ask)
-
-
-async def correctness(seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
-    """Right in process and conclusion, and complete."""
-    return await _judge("correctness", jury.prompts.correctness, seed, candidate, path, jury, ask)
-
-
-async def simple(seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
-    """The paper's ablation: one prompt that asks whether the answer is correct."""
-    return await _judge("simple", jury.prompts.simple, seed, candidate, path, jury, ask)
-
-
-async def _judge(
-    role: str, template: str, seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask
-) -> Reading:
-    messages = message(template, question=seed.question, answer=candidate.answer)
-    return read_verdict(await ask(role, path, messages, jury.sampling), jury.reasoning)
+async def direct(stage: str, seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
+    """One call that shows question and answer and asks the stage's question; the stage names prompt and role."""
+    messages = message(getattr(jury.prompts, stage), question=seed.question, answer=candidate.answer)
+    return read_verdict(await ask(stage, path, messages, jury.sampling), jury.reasoning)
 
 
 Stage = Callable[[Seed, Candidate, Path, Jury, Ask], Awaitable[Reading]]
 
 STAGES: dict[str, Stage] = {
     "cycle_consistency": cycle_consistency,
-    "factuality": factuality,
-    "correctness": correctness,
-    "simple": simple,
+    # Factual, calculation and logic errors, misleading or ambiguous claims.
+    "factuality": partial(direct, "factuality"),
+    # Right in process and conclusion, and complete.
+    "correctness": partial(direct, "correctness"),
+    # The paper's ablation: is the answer correct?
+    "simple": partial(direct, "simple"),
 }

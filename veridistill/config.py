@@ -306,7 +306,11 @@ class QualitySection(Section):
 class Config(Section):
     seed: int = identity(0, "run seed")
     rounds: int = runtime(1, "how many rounds, each from the checkpoint of the one before", ge=1)
-    prompts: str = identity("auto", "thinking, compact, a directory, or auto: by model.reasoning and the lab")
+    prompts: str = identity(
+        "auto",
+        "thinking, instruct, compact, or a directory of your own; auto: compact for the lab's model, else thinking if"
+        " the model reasons, else instruct",
+    )
     model: ModelSection = identity(ModelSection())
     seeds: SeedsSection = identity(SeedsSection())
     generate: GenerateSection = identity(GenerateSection())

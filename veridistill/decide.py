@@ -22,9 +22,46 @@ _FILLER = re.compile(
     r"|解|答案|かいせつ|respuesta|lösung|réponse)?[\s\W_]*+",
     re.IGNORECASE,
 )
+# The empty set, list or tuple: an answer. (The empty math of `\[\]` and `\(\)` is none.)
+_EMPTY_COLLECTION = re.compile(r"\\\{\s*+\\\}|\[\s*+\]|\(\s*+\)")
 _MARKUP = re.compile(r"\\(?:text|math)[a-z]*|\\q?quad|\\[,;:! ]|[*_{}$#]")
-_VERDICT = re.compile(r"(?:accepted\s*:\s*)?\[\[\s*([YN])\s*\]\]\.?", re.IGNORECASE)
-_MARK = re.compile(r"\[\[\s*([YN])\s*\]\]", re.IGNORECASE)
+_MARK = re.compile(r"\[\[\s*+([YN])\s*+\]\]", re.IGNORECASE)
+
+# The words that a label may be made of: articles and pronouns, names for a verdict, words of approval. The list is
+# closed, since no list of negations, doubts and conditions would ever be complete ("Hallucinated: [[Y]]").
+_LABEL_WORDS = frozenset(
+    """
+    a all an and are both i is it its my of our the these they this we
+    analysis answer assessment ballot check classification comparison conclusion cycle decision determination
+    evaluation fact grade inferred judge judgement judgment label last line mark opinion points question
+    questions rating reasoning reply response result results review ruling score solution status steps summary
+    validation verdict verification vote
+    accept acceptable acceptance accepted accuracy accurate agree agrees approve approved complete completely
+    completeness conclude consistency consistent correct correctly correctness entirely equal equivalence equivalent
+    factual factuality factually final finally fully hence hold holds identical match matches overall pass passed
+    passes right same so sound therefore thus true valid validity verified yes
+    """.split()  # noqa: SIM905
+)
+_MOST_LABEL_WORDS = 4
+_LONGEST_VERDICT_LINE = 200
+_WRAPPING = re.compile(r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm)\{([^{}]*)\}")
+_LINE_MARKUP = re.compile(r"[*_`$]|\\[()\[\]]")
+_VERDICT = re.compile(
+    r"""
+    (?: (?: [-+•] | \#{1,6} | \d{1,2}[.)] ) [ ] )?        # list sign or heading
+    (?: (?P<label> [a-z]+ (?: [ ] [a-z]+ )* ) [ ]? : [ ]?
+      | (?: (?: so | thus | hence | therefore | overall | finally ) ,? [ ] )?
+        (?: the | my | our ) [ ] (?: (?: final | correct | right | overall ) [ ] )?
+        (?: answer | verdict | judge?ment | decision | conclusion | result | vote | evaluation | assessment | response )
+        [ ] is [ ]
+    )?
+    \[\[ [ ]? (?P<letter> [YN] ) [ ]? \]\]
+    [ ]? [.!]?
+    """,
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
+)
+# A line that quotes the judge's instruction: both marks, with a condition, or one right after the other.
+_INSTRUCTION = re.compile(r"\bif\b|\]\][.,;]? or (?:accepted: )?\[\[", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +106,14 @@ def defect(completion: Completion, answer_of: Callable[[str], str | None], reaso
 
 
 def is_filler(answer: str) -> bool:
-    """Blank, punctuation alone, or a bare opener such as "Solution:". Mathematical signs such as ∞ do say something."""
-    says = any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
+    """Blank, punctuation alone, or a bare opener such as "Solution:".
+
+    Mathematical signs such as ∞ do say something, and so do an empty set, list or tuple.
+    """
     text = _MARKUP.sub("", answer.replace("’", "'")).strip()
-    return not says and _FILLER.fullmatch(text) is not None
+    if _FILLER.fullmatch(text) is None or _EMPTY_COLLECTION.search(answer):
+        return False
+    return not any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +125,10 @@ class Reading:
 
 
 def read_verdict(completion: Completion, reasoning: bool) -> Reading:
-    """The ballot of a judge's reply, by the strict rule.
+    """The ballot of a judge's reply, by the strict rule that docs/method.md states.
 
     Valid only if the engine says `stop`, the reasoning is closed (and present, where `reasoning` is required), the
-    last non-empty line of the answer is the verdict and nothing else (asterisks aside), and no other line holds
-    another verdict.
+    last non-empty line of the answer is a verdict (`_letter`) outside any code block, and no other line contradicts it.
     """
     if completion.finish_reason != "stop":
         return Reading("invalid", f"finish reason {completion.finish_reason}")
@@ -97,14 +137,54 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
         return Reading("invalid", "reasoning not closed")
     if reasoning and parts.reasoning is None:
         return Reading("invalid", "no reasoning")
-    lines = [line.replace("*", "").strip() for line in parts.answer.split("\n") if line.strip()]
-    last = _VERDICT.fullmatch(lines[-1]) if lines else None
-    if last is None:
+    *others, last = [line.strip() for line in parts.answer.split("\n") if line.strip()] or [""]
+    letter = _letter(last)
+    if letter is None:
         return Reading("invalid", "last line is no verdict")
-    letters = {mark.upper() for mark in _MARK.findall(parts.answer)}
-    if len(letters) > 1:
+    if sum(map(_is_fence, others)) % 2:
+        return Reading("invalid", "verdict in a code block")
+    if any(_contradicts(line, letter) for line in others):
         return Reading("invalid", "contradictory verdicts")
-    return Reading("yes" if last[1].upper() == "Y" else "no")
+    return Reading("yes" if letter == "Y" else "no")
+
+
+def _letter(line: str) -> str | None:
+    """The letter of a line that holds one mark and, markup aside, at most a list sign, a label and a full stop.
+
+    A label is up to four of `_LABEL_WORDS` and a colon, or a sentence of the form "The correct answer is".
+    """
+    if len(line) > _LONGEST_VERDICT_LINE:
+        return None
+    wrapped = None
+    while line != wrapped:
+        wrapped, line = line, _WRAPPING.sub(r"\1", line)
+    found = _VERDICT.fullmatch(re.sub("[ \t]+", " ", _LINE_MARKUP.sub("", line)).strip(" "))
+    if found is None:
+        return None
+    words = (found["label"] or "").lower().split()
+    known = len(words) <= _MOST_LABEL_WORDS and _LABEL_WORDS.issuperset(words)
+    return found["letter"].upper() if known else None
+
+
+def _is_fence(line: str) -> bool:
+    """Whether a line opens or closes a code block."""
+    return line.startswith("~~~") or (line.startswith("```") and "`" not in line.lstrip("`"))
+
+
+def _contradicts(line: str, letter: str) -> bool:
+    """Whether an earlier line gives the other verdict: it ends in the other mark.
+
+    A yes is contradicted by any mention of [[N]], wherever it stands, unless the line quotes the judge's instruction.
+    """
+    if not line.isascii():
+        line = "".join(c for c in unicodedata.normalize("NFKC", line) if unicodedata.category(c) != "Cf")
+    marks = list(_MARK.finditer(line))
+    letters = {mark[1].upper() for mark in marks}
+    if letters <= {letter}:
+        return False
+    ends = marks[-1][1].upper() != letter and not any(map(str.isalnum, line[marks[-1].end() :]))
+    quotes = len(letters) == 2 and _INSTRUCTION.search(line) is not None
+    return ends or (letter == "Y" and not quotes)
 
 
 def inferred_question(completion: Completion) -> str | None:

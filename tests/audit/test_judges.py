@@ -57,7 +57,7 @@ def test_both_kinds_of_line_may_be_mixed(tmp_path: Path) -> None:
     ("line", "fault"),
     [
         ("{", "is not JSON"),
-        ("[1]", "must be an object; found list"),
+        ("[1]", r"must be a JSON object; found \[1\]"),
         ({"candidate": 0, "correct": True}, "id must be the seed's id"),
         ({"id": 7, "candidate": 0, "correct": True}, "found 7"),
         ({"id": "a", "correct": True}, "candidate must be an index from 0 up; found None"),

@@ -59,7 +59,7 @@ def test_wrong_settings(tmp_path: Path, seeds: Path, fields: list[str], message:
         ('{"question": "a"}\n{"question": ""}\n', ":2: question is empty"),
         ('{"question": 3}\n', ":1: question must be text (found 3)"),
         ('{"problem": "a"}\n', "did you mean seeds.question=problem?"),
-        ("not json\n", ":1: not JSON"),
+        ("not json\n", ":1: is not JSON"),
     ],
 )
 def test_wrong_seeds(tmp_path: Path, seeds: Path, content: str, message: str) -> None:

@@ -23,7 +23,10 @@ SAME_WORDS = [
     (r"\[\begin{pmatrix}1&2\\3&4\end{pmatrix}\]", "(1 2; 3 4)", "1 2 3 4"),
     (r"\text{if } \mathbf{v} \ne \sqrt{2}", "if v != √2", "if v != √ 2"),
     ("最大值", "最大值", "最 大 值"),
-    ("ｆ（ｘ）＝ｘ²", "f(x)=x2", "f x = x 2"),
+    ("ｆ（ｘ）＝ｘ²", "f(x)=x^2", "f x = x ^ 2"),
+    ("2¹⁰ + 10⁻³", "$2^{10} + 10^{-3}$", "2 ^ 10 + 10 ^ - 3"),
+    ("10₂ and x₁", "$10_2$ and $x_{1}$", "10 2 and x 1"),
+    ("2½ miles", "2 1/2 miles", "2 1 / 2 miles"),
     ("", "...", ""),
 ]  # fmt: skip
 
@@ -75,6 +78,8 @@ PAIRS: list[tuple[str, str, bool]] = [
     (Q + " Find x.", Q + " Find y.", False),
     (Q + " The largest one.", Q + " The smallest one.", False),
     ("What is 2+3?", "What is 2+5?", False),
+    ("What is 2¹⁰?", "What is 210?", False),
+    ("What is 2½ + 1?", "What is 21/2 + 1?", False),
     ("What is 2+3?", "What is 2 + 3 ?", True),
     ("What is 2+3?", "Name a colour.", False),
     ("Why?", "Why.", True),
@@ -277,7 +282,7 @@ def test_the_audit_names_both_texts_and_what_they_share() -> None:
 
 
 def test_the_benchmark_finds_what_was_planted() -> None:
-    path = Path(__file__).parent.parent / "benchmarks" / "decontaminate.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "decontaminate.py"
     spec = importlib.util.spec_from_file_location("decontaminate", path)
     assert spec is not None
     assert spec.loader is not None

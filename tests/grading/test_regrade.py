@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veridistill.data import tables
+from veridistill.data import jsonl, tables
 from veridistill.errors import ConfigError
 from veridistill.grading import regrade
 from veridistill.grading.graders import Graders
@@ -18,12 +18,16 @@ from veridistill.records import Attempt, Problem
 GOOD = {"id": "a", "kind": "integer", "reference": "42", "response": r"<think>x</think>\boxed{42}"}
 
 
+def rows(texts: Iterable[str]) -> Iterator[jsonl.Row]:
+    return jsonl.parse(text.encode() for text in texts)
+
+
 def lines(*records: object) -> list[dict[str, Any]]:
     texts = [record if isinstance(record, str) else json.dumps(record) for record in records]
 
     async def all_of_them() -> list[dict[str, Any]]:
         async with Graders(workers=1) as graders:
-            return [line async for line in regrade.regrade_lines(texts, graders)]
+            return [line async for line in regrade.regrade_rows(rows(texts), graders)]
 
     return asyncio.run(all_of_them())
 
@@ -59,7 +63,7 @@ def test_lines_of_every_kind_come_back_in_order() -> None:
     ("line", "error"),
     [
         ("{", "line 2: is not JSON"),
-        ("[1]", "line 2: must be an object {id, kind, reference | tests, response}; found list"),
+        ("[1]", "line 2: must be a JSON object; found [1]"),
         ("[" * 100_000, "line 2: is not JSON"),
         ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
         ({"kind": "integer"}, "id is missing"),
@@ -101,7 +105,7 @@ def test_programs_are_run() -> None:
 
     async def all_of_them() -> list[str]:
         async with Graders(workers=1, allow_code=True) as graders:
-            return [line["outcome"] async for line in regrade.regrade_lines(texts, graders)]
+            return [line["outcome"] async for line in regrade.regrade_rows(rows(texts), graders)]
 
     assert asyncio.run(all_of_them()) == ["pass"] * 3 + ["wrong"] * 3
 
@@ -117,7 +121,7 @@ def test_memory_is_bounded() -> None:
 
     async def some() -> None:
         async with Graders(workers=1) as graders:
-            results = regrade.regrade_lines(endless(), graders)
+            results = regrade.regrade_rows(rows(endless()), graders)
             for _ in range(10):
                 await anext(results)
             await results.aclose()
@@ -186,8 +190,9 @@ def test_a_file_of_lines(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     path.write_text(json.dumps({**GOOD, "id": "\u2028"}, ensure_ascii=False) + "\n", encoding="utf-8")
     assert table(path) == [{"id": "\u2028", "outcome": "pass", "answer": "42", "error": ""}]
-    with pytest.raises(ConfigError, match=r"cannot be read .*give a JSONL or Parquet file"):
+    with pytest.raises(ConfigError, match=r"cannot be read .*give a JSONL file"):
         table(tmp_path / "missing.jsonl")
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="is not UTF-8"):
-        table(path)
+    path.write_bytes(b"\xff\n" + json.dumps(GOOD).encode())
+    bad, good = table(path)
+    assert (bad["outcome"], good["outcome"]) == ("grader_error", "pass")
+    assert "line 1: is not UTF-8" in bad["error"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from veridistill import prompts
 from veridistill.config import Config, EngineSection, ModelSection, parse
 from veridistill.data.rundir import opened
 from veridistill.engines.scripted import Script, ScriptedEngine
@@ -102,3 +103,17 @@ def test_an_engine_that_opens_after_the_run_was_stopped_is_closed(
     with opened(tmp_path / "run", config()) as run:
         asyncio.run(main(Session(run, Progress(run.path, "quiet"))))
     assert log == ["open one", "close one"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reasoning", "name"),
+    [
+        ("lab", "none", "compact"),
+        ("lab", "required", "compact"),
+        ("m", "required", "thinking"),
+        ("m", "none", "instruct"),
+    ],
+)
+def test_auto_picks_the_prompts_by_what_the_model_is(path: str, reasoning: str, name: str) -> None:
+    chosen = parse({"model": {"path": path, "reasoning": reasoning}, "engine": {"kind": "scripted"}})
+    assert session.plan(chosen, ScriptedEngine(Script())).jury.prompts == prompts.load(name)

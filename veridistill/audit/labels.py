@@ -7,17 +7,15 @@
 goes before what is said of its question. Labels are read to measure judges and go nowhere else.
 """
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from veridistill.data import jsonl
+from veridistill.data.jsonl import Faults
 from veridistill.errors import ConfigError
 from veridistill.grading.compare.comparison import KINDS
 from veridistill.records import Kind
-
-_MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,16 @@ class _Fault(ValueError):
 
 def load(path: Path) -> Labels:
     """The whole file. Raises one `ConfigError` with every fault and its line."""
-    labels, faults, empty = Labels(), [], True
-    for number, line in _lines(path):
+    labels, faults, empty = Labels(), Faults(path), True
+    for row in jsonl.read(path):
         empty = False
         try:
-            _add(labels, line)
+            if row.fault:
+                raise _Fault(row.fault)
+            _add(labels, row.record)
         except _Fault as fault:
-            faults.append(f"{path}:{number}: {fault}")
-    if faults:
-        more = [f"... and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
-        raise ConfigError("\n".join([*faults[:_MOST_FAULTS], *more]))
+            faults.add(row.number, str(fault))
+    faults.check()
     if empty:
         raise ConfigError(
             f"{path}: holds no labels; give JSONL lines with id, candidate, correct or id, kind, answer"
@@ -63,24 +61,7 @@ def load(path: Path) -> Labels:
     return labels
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers. Only a newline ends one: JSON text may hold U+2028."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a JSONL file of labels") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start})") from None
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-
-
-def _add(labels: Labels, line: str) -> None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"is not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise _Fault(f"must be an object; found {type(record).__name__}")
+def _add(labels: Labels, record: dict[str, Any]) -> None:
     seed_id = record.get("id")
     if not isinstance(seed_id, str) or not seed_id:
         raise _Fault(f"id must be the seed's id, as text; found {seed_id!r}")

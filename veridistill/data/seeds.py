@@ -8,21 +8,21 @@ benchmarks' questions as plain text.
 
 import difflib
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from veridistill.config import SeedsSection
+from veridistill.data import jsonl
+from veridistill.data.jsonl import Faults, Row, shown
 from veridistill.data.overlap import Overlap
 from veridistill.data.overlap.contamination import Item, contaminated
 from veridistill.data.overlap.near import near_duplicates
 from veridistill.errors import ConfigError
 from veridistill.records import Seed, seed_id
 
-MAX_ERRORS = 20
 # Columns in which public data sets keep their questions, looked for when the configured one is missing.
 _USUAL = ("question", "problem", "prompt", "query", "instruction", "text", "input")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -68,32 +68,6 @@ class Seeds:
         return len(self.seeds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row as it was read: its columns, or what is wrong with it."""
-
-    number: int
-    columns: dict[str, Any] = field(default_factory=dict)
-    fault: str = ""
-
-
-class _Faults:
-    """The first errors in full and the number of all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.lines, self.count = path, list[str](), 0
-
-    def add(self, row: int, fault: str) -> None:
-        self.count += 1
-        if len(self.lines) < MAX_ERRORS:
-            self.lines.append(f"{self.path}:{row}: {fault}")
-
-    def check(self) -> None:
-        if self.count:
-            more = [f"... and {self.count - MAX_ERRORS} more errors"] if self.count > MAX_ERRORS else []
-            raise ConfigError("\n".join([*self.lines, *more]))
-
-
 def load(section: SeedsSection, items: Iterable[Item] = ()) -> Seeds:
     """The questions of `section.path`, without those of `items`: the problems that `section.decontaminate` names.
 
@@ -101,7 +75,7 @@ def load(section: SeedsSection, items: Iterable[Item] = ()) -> Seeds:
     when near duplicates are to be dropped and datasketch is absent.
     """
     path = Path(section.path).expanduser()
-    faults = _Faults(path)
+    faults = Faults(path)
     items = list(items)
     whole = section.near_duplicates is not None or bool(items)
     reader = _Reader(section, faults, None if whole else section.limit)
@@ -160,14 +134,14 @@ def in_shard(seed_id: str, shard: str | None) -> bool:
 class _Reader:
     """Validates rows one by one and keeps the first `most` unique questions, or all."""
 
-    def __init__(self, section: SeedsSection, faults: _Faults, most: int | None) -> None:
+    def __init__(self, section: SeedsSection, faults: Faults, most: int | None) -> None:
         self.section, self.faults, self.most = section, faults, most
         self.seeds: list[Seed] = []
         self.num_rows = self.num_duplicates = self.num_replaced = self.num_unique = 0
         self._rows_by_text: dict[str, int] = {}
         self._text_by_id: dict[str, str] = {}
 
-    def take(self, row: _Row) -> None:
+    def take(self, row: Row) -> None:
         self.num_rows += 1
         question, text_id = self._question(row), self._id(row)
         if question is None or (self.section.id and text_id is None):
@@ -175,7 +149,7 @@ class _Reader:
         text_hash = seed_id(question)
         if text_id is not None and self._text_by_id.setdefault(text_id, text_hash) != text_hash:
             first = self._rows_by_text[self._text_by_id[text_id]]
-            self.faults.add(row.number, f"id {_shown(text_id)} has another question than in row {first}")
+            self.faults.add(row.number, f"id {shown(text_id)} has another question than in row {first}")
             return
         if self._rows_by_text.setdefault(text_hash, row.number) != row.number:
             self.num_duplicates += 1
@@ -185,29 +159,29 @@ class _Reader:
             source = f"{self.faults.path.name}:{row.number}"
             self.seeds.append(Seed(text_id or text_hash, question, self.section.domain, source))
 
-    def _question(self, row: _Row) -> str | None:
+    def _question(self, row: Row) -> str | None:
         name = self.section.question
         if row.fault:
             self.faults.add(row.number, row.fault)
-        elif name not in row.columns:
-            self.faults.add(row.number, _missing(name, row.columns, "seeds.question"))
-        elif not isinstance(value := row.columns[name], str):
-            self.faults.add(row.number, f"{name} must be text (found {_shown(value)})")
+        elif name not in row.record:
+            self.faults.add(row.number, _missing(name, row.record, "seeds.question"))
+        elif not isinstance(value := row.record[name], str):
+            self.faults.add(row.number, f"{name} must be text (found {shown(value)})")
         elif not value.strip():
             self.faults.add(row.number, f"{name} is {'blank' if value else 'empty'}")
         else:
             return self._clean(value)
         return None
 
-    def _id(self, row: _Row) -> str | None:
+    def _id(self, row: Row) -> str | None:
         name = self.section.id
         if name is None or row.fault:
             return None
-        value = row.columns.get(name)
-        if name not in row.columns:
-            self.faults.add(row.number, _missing(name, row.columns, "seeds.id"))
+        value = row.record.get(name)
+        if name not in row.record:
+            self.faults.add(row.number, _missing(name, row.record, "seeds.id"))
         elif isinstance(value, bool) or not isinstance(value, str | int):
-            self.faults.add(row.number, f"{name} must be text or an integer (found {_shown(value)})")
+            self.faults.add(row.number, f"{name} must be text or an integer (found {shown(value)})")
         elif not str(value).strip():
             self.faults.add(row.number, f"{name} is empty")
         else:
@@ -222,7 +196,7 @@ class _Reader:
         return cleaned
 
 
-def _rows(path: Path, columns: list[str]) -> Iterator[_Row]:
+def _rows(path: Path, columns: list[str]) -> Iterator[Row]:
     """The file's rows; its first four bytes tell Parquet from JSONL."""
     try:
         with path.open("rb") as file:
@@ -231,33 +205,10 @@ def _rows(path: Path, columns: list[str]) -> Iterator[_Row]:
         raise ConfigError(f"seeds.path: {path} cannot be read ({error.strerror})") from None
     if not magic:
         raise ConfigError(f"{path}: is empty")
-    yield from _parquet(path, columns) if magic == b"PAR1" else _jsonl(path)
+    yield from _parquet(path, columns) if magic == b"PAR1" else jsonl.read(path)
 
 
-def _jsonl(path: Path) -> Iterator[_Row]:
-    r"""One object a line. Lines end at "\n" alone: U+2028 and the like are text."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if raw.strip():
-                yield _parse(number, raw)
-
-
-def _parse(number: int, raw: bytes) -> _Row:
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return _Row(number, fault=f"not UTF-8 at byte {error.start + 1} of the line")
-    except json.JSONDecodeError as error:
-        return _Row(number, fault=f"not JSON: {error.msg} at character {error.pos + 1}; one object a line")
-    except (ValueError, RecursionError):
-        return _Row(number, fault="not JSON: a number too long or nesting too deep")
-    if not isinstance(value, dict):
-        return _Row(number, fault=f"must be a JSON object (found {_shown(value)})")
-    return _Row(number, value)
-
-
-def _parquet(path: Path, columns: list[str]) -> Iterator[_Row]:
+def _parquet(path: Path, columns: list[str]) -> Iterator[Row]:
     """Rows numbered from 1, a batch in memory at a time, the wanted columns alone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -295,14 +246,14 @@ class _Text(bytes):
     """Bytes of a text column, apart from those of a binary one."""
 
 
-def _decoded(number: int, columns: dict[str, Any]) -> _Row:
+def _decoded(number: int, columns: dict[str, Any]) -> Row:
     for name, value in columns.items():
         if isinstance(value, _Text):
             try:
                 columns[name] = value.decode("utf-8")
             except UnicodeDecodeError as error:
-                return _Row(number, fault=f"{name} is not UTF-8 at byte {error.start + 1}")
-    return _Row(number, columns)
+                return Row(number, fault=f"{name} is not UTF-8 at byte {error.start + 1}")
+    return Row(number, columns)
 
 
 def _missing(name: str, columns: Iterable[str], setting: str) -> str:
@@ -317,9 +268,3 @@ def _missing(name: str, columns: Iterable[str], setting: str) -> str:
     listed = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
     hint = f"did you mean {setting}={close}?" if close else f"set {setting}"
     return f"no column {name} (columns: {listed or 'none'}); {hint}"
-
-
-def _shown(value: Any) -> str:
-    """A value for an error message, cut short."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
-from veridistill.data import tables
+from veridistill.data import jsonl, tables
 from veridistill.errors import ConfigError
 from veridistill.grading.graders import Graders, attempt
 from veridistill.records import Attempt, Completion, Grade, Kind, Problem, without_surrogates
@@ -22,7 +22,6 @@ R = TypeVar("R")
 PROBLEMS = "problems.parquet"
 WINDOW = 256
 """Responses in work at once."""
-FORMAT = "{id, kind, reference | tests, response}"
 
 
 async def regrade(path: Path, graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
@@ -43,44 +42,31 @@ async def regrade(path: Path, graders: Graders) -> AsyncGenerator[dict[str, Any]
                     "error": made.error,
                 }
         return
-    try:
-        # Only a newline ends a line: JSON text may hold U+2028.
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            async with aclosing(regrade_lines(file, graders)) as lines:
-                async for line in lines:
-                    yield line
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); give a JSONL or Parquet file"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: is not UTF-8 (byte {error.start}); give a JSONL or Parquet file"
-        ) from None
+    async with aclosing(regrade_rows(jsonl.read(path), graders)) as lines:
+        async for line in lines:
+            yield line
 
 
-async def regrade_lines(lines: Iterable[str], graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
-    """`{id, outcome, answer, error}` for each line that is not blank, in order.
+async def regrade_rows(rows: Iterable[jsonl.Row], graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
+    """`{id, outcome, answer, error}` for each row, in order.
 
     A line that cannot be used is a `grader_error`, whose error says which line, what is wrong and what to do; it ends
     nothing. Lines of kind code need `graders` that may run programs: else `ConfigError`.
     """
 
-    async def graded(numbered: tuple[int, str]) -> dict[str, Any]:
-        number, line = numbered
-        found: dict[str, Any] = {"id": None}
+    async def graded(row: jsonl.Row) -> dict[str, Any]:
+        found: dict[str, Any] = {"id": row.record.get("id")}
         try:
-            record = _record(line)
-            found["id"] = record.get("id")
-            problem, response = _problem(record)
+            if row.fault:
+                raise _Fault(row.fault)
+            problem, response = _problem(row.record)
         except _Fault as fault:
-            error = f"line {number}: {fault}"
+            error = f"line {row.number}: {fault}"
             return found | {"outcome": "grader_error", "answer": None, "error": error}
         grade = await graders.grade(problem, response)
         return found | {"outcome": grade.outcome, "answer": grade.answer, "error": grade.error}
 
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    async with aclosing(_in_order(numbered, graded)) as results:
+    async with aclosing(_in_order(rows, graded)) as results:
         async for result in results:
             yield result
 
@@ -135,16 +121,6 @@ async def _in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> As
 
 class _Fault(ValueError):
     """What is wrong with a line, and what would do."""
-
-
-def _record(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _Fault(f"is not JSON ({error}); give one object {FORMAT} a line") from None
-    if not isinstance(record, dict):
-        raise _Fault(f"must be an object {FORMAT}; found {type(record).__name__}")
-    return record
 
 
 def _problem(record: dict[str, Any]) -> tuple[Problem, str]:

@@ -18,7 +18,9 @@ from pathlib import Path
 from veridistill.errors import ConfigError
 from veridistill.records import Message, Messages
 
-NAMES = ("thinking", "compact")
+NAMES = ("thinking", "instruct", "compact")
+"""For models that reason before they answer; for plain instruct models, which are asked to work it out in the reply;
+and for the lab's model, which learned these words alone."""
 
 # What each template must show, once each. Infer must not see the question, nor compare the answer.
 _PLACEHOLDERS = {
@@ -63,7 +65,7 @@ class PromptSet:
 
 
 def load(name: str | Path) -> PromptSet:
-    """The set called `thinking` or `compact`, or the one in a directory that holds the eight .txt files.
+    """The set of that name in `NAMES`, or the one in a directory that holds the eight .txt files.
 
     Raises `ConfigError` with every missing file, and every placeholder that is missing, repeated, unfenced or
     out of place.

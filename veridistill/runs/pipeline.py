@@ -256,9 +256,7 @@ async def train(session: Session, number: int) -> None:
         threads=config.engine.threads,
     )
     with session.timed("train"), session.progress.step("train", None, "steps") as step:
-        trained = await launcher.train(
-            job, lambda seen: step.update(seen.step, seen.total, loss=seen.loss)
-        )
+        trained = await launcher.train(job, lambda seen: step.update(seen.step, seen.total, loss=seen.loss))
     results.add_training(session.run, number, trained)
 
 

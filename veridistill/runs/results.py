@@ -23,8 +23,8 @@ from veridistill.evaluation import paired, statistics, ttc
 from veridistill.records import Attempt, Problem
 from veridistill.runs.canaries import Canaries
 from veridistill.runs.funnel import Audit, Funnel
-from veridistill.training.rows import Curation
 from veridistill.training.job import TrainResult
+from veridistill.training.rows import Curation
 
 Status = Literal["running", "complete", "incomplete", "below_quality"]
 OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")

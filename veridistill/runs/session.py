@@ -145,7 +145,7 @@ def plan(config: Config, engine: Engine, judge: Engine | None = None) -> Plan:
     """Everything that decides what is kept, from the configuration and what the templates say of reasoning."""
     reasoning = _reasoning(config.model, engine)
     judges_reason = _reasoning(config.judge.model or config.model, judge or engine)
-    auto = "compact" if config.model.path == "lab" or not reasoning else "thinking"
+    auto = "compact" if config.model.path == "lab" else "thinking" if reasoning else "instruct"
     jury = Jury(
         prompts.load(auto if config.prompts == "auto" else config.prompts),
         config.judge.sampling,

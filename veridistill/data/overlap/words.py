@@ -20,6 +20,8 @@ _STARS = re.compile(r"\*\*+|(?<!\S)\*(?=\w)|(?<=\w)\*(?!\S)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s?\{[^{}]{0,40}\}(?:\{[lcr|]{0,40}\})?")
 _BARE_FRACTION = re.compile(r"(frac)\s*(\d)\s*(\d)")
 _DEGREES = re.compile(r"\^\s?\{?\s?\\circ")
+# Raised, lowered and fractional digits, which NFKC would join to the number before them: 2¹⁰ is not 210.
+_SET_APART = re.compile("(?P<superscript>[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+)|[₀-₎]+|[¼½¾⅐-⅟↉]")
 _COMMAND = re.compile(r"\\([a-z]+)\*?|\\(.)", re.DOTALL)
 # As they are after folding to lower case.
 _MEANING = (
@@ -61,6 +63,8 @@ _SIGNS = str.maketrans(
 
 def tokens(text: str) -> list[str]:
     """Words, numbers and operators, folded: "$\\dfrac{1}{2}\\,x$" and "\\frac12 x" give the same."""
+    if not text.isascii():
+        text = _SET_APART.sub(_apart, text)
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold().translate(_SIGNS)
     text = _THOUSANDS.sub("", text)
     if "\\" in text:
@@ -69,6 +73,10 @@ def tokens(text: str) -> list[str]:
     if "*" in text:
         text = _STARS.sub(" ", text)
     return _TOKEN.findall(_PUNCTUATION.sub(" ", text))
+
+
+def _apart(found: re.Match[str]) -> str:
+    return f"{'^' if found['superscript'] else ' '}{found[0]}"
 
 
 def _said(command: re.Match[str]) -> str:

@@ -5,13 +5,13 @@ whole file is checked before anything is asked, and one error tells every fault.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from veridistill.data import jsonl
+from veridistill.data.jsonl import Faults, Row, shown
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options, with_starter
-from veridistill.evaluation.benchmarks.rows import Faults, shown
 from veridistill.grading.compare.comparison import KINDS
 from veridistill.records import Domain, Kind, Problem, without_surrogates
 
@@ -33,16 +33,16 @@ def load(path: Path, limit: int | None = None, benchmark: str | None = None) -> 
     """
     name = benchmark or path.stem
     problems: list[Problem] = []
-    faults = Faults()
+    faults = Faults(path)
     first: dict[str, int] = {}
-    for number, line in _lines(path):
-        problem, found = _parse(line, name)
+    for row in jsonl.read(path):
+        problem, found = _parse(row, name)
         if problem is not None and problem.problem_id in first:
             found = [f"id {problem.problem_id!r} is used before, in line {first[problem.problem_id]}"]
         for fault in found:
-            faults.add(f"{path}:{number}", fault)
+            faults.add(row.number, fault)
         if problem is not None:
-            first.setdefault(problem.problem_id, number)
+            first.setdefault(problem.problem_id, row.number)
             problems.append(problem)
     faults.check()
     if not problems:
@@ -50,25 +50,11 @@ def load(path: Path, limit: int | None = None, benchmark: str | None = None) -> 
     return problems[:limit]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers. Only a newline ends one: JSON text may hold U+2028."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a JSONL file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start})") from None
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-
-
-def _parse(line: str, benchmark: str) -> tuple[Problem | None, list[str]]:
+def _parse(row: Row, benchmark: str) -> tuple[Problem | None, list[str]]:
     """The problem of one line, or None and what is wrong with it."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return None, [f"is not JSON: {error}"]
-    if not isinstance(record, dict):
-        return None, [f"must be an object with {', '.join(FIELDS)}; found {type(record).__name__}"]
+    if row.fault:
+        return None, [row.fault]
+    record = row.record
     wanted = FIELDS[:3] if record.get("kind") == "code" else FIELDS
     faults = [fault for field in wanted if (fault := _fault(record, field))]
     if not faults and record["kind"] not in DOMAINS:
