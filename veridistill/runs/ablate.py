@@ -102,7 +102,7 @@ def source(run: RunDir) -> Source:
             f" with: {again}"
         )
     rounds = results.read(run).get("rounds")
-    if not rounds:
+    if not rounds or not rounds[0]:
         raise ConfigError(f"{run.path}: has not been built to its end; run: {again}")
     missing = f"{run.path}: a reply is missing that the exhaustive procedure asks for; run: {again}"
     built, judged_by = rounds[0], rounds[0]["judge"]

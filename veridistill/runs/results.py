@@ -132,14 +132,22 @@ class Built:
 
 
 def add_build(run: RunDir, number: int, built: Built) -> None:
-    """A round's counts; the top level shows the latest round."""
+    """A round's counts; the top level shows the latest round.
+
+    A trained model is never trained again, so while the round's model is there, what came of it stands: its training,
+    its exam and the later rounds. An earlier round whose figures were lost keeps its place as an empty entry.
+    """
     found = _counts(built) | _who(built)
     data = read(run)
-    later = data["rounds"][number - 1] if len(data["rounds"]) >= number else {}
-    found |= {name: later[name] for name in ("training", "after") if name in later}
-    rounds = [*data["rounds"][: number - 1], found]
+    earlier, (old, *later) = data["rounds"][: number - 1], data["rounds"][number - 1 :] or [{}]
+    earlier += [{}] * (number - 1 - len(earlier))
+    if run.round(number).model.exists():
+        found |= {name: old[name] for name in ("training", "after") if name in old}
+    else:
+        later = []
+    rounds = [*earlier, found, *later]
     names = data["fingerprints"] | ({"base": built.engine.fingerprint} if number == 1 else {})
-    top = {name: found[name] for name in ("funnel", "outcomes", "votes", "audit", "canaries")}
+    top = {name: rounds[-1][name] for name in ("funnel", "outcomes", "votes", "audit", "canaries")}
     _merge(run, rounds=rounds, fingerprints=names, warnings=[], **top)
 
 
@@ -180,16 +188,21 @@ def add_training(run: RunDir, number: int, trained: TrainResult) -> None:
 
 
 def add_exam(run: RunDir, which: str, number: int, fingerprint: str) -> None:
-    """`base` or `after` from the attempts' table, and the paired gains once both are there."""
+    """`base` or `after` from the attempts' table, and the paired gains once both are there.
+
+    The top level keeps the exam of the latest round, though that of an earlier one is written again.
+    """
     data = read(run)
     attempts, problems = _attempts(run, number, which), _problems(run, number)
-    update = {
-        which: exam_summary(attempts, problems),
-        "fingerprints": data["fingerprints"] | {which: fingerprint},
-    }
+    found = exam_summary(attempts, problems)
+    update = {which: found, "fingerprints": data["fingerprints"] | {which: fingerprint}}
     if which == "after":
-        update |= gains(_attempts(run, 1, "base"), attempts, {p.benchmark: p.domain for p in problems})
-        data["rounds"][number - 1]["after"] = update[which]
+        if len(data["rounds"]) >= number:
+            data["rounds"][number - 1]["after"] = found
+        if any("after" in later for later in data["rounds"][number:]):
+            update = {}
+        else:
+            update |= gains(_attempts(run, 1, "base"), attempts, {p.benchmark: p.domain for p in problems})
         update["rounds"] = data["rounds"]
     _merge(run, **update)
 
