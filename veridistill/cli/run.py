@@ -48,7 +48,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Build, train, evaluate and report; the same command goes on with a run that was stopped."""
-    from veridistill.runs import pipeline, results
+    from veridistill.runs import figures, pipeline
 
     short = {
         "model": model,
@@ -63,7 +63,7 @@ def run(
     }
     with common.session(config, out, sets, short, fork, quiet) as session:
         found = common.complete(session, pipeline.run(session))
-        print(json.dumps(found, ensure_ascii=False) if as_json else results.summary_lines(found))
+        print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
         common.note(f"report: {session.run.report}")
 
 
@@ -121,7 +121,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Sit the exam with the base model and, where there is one, the trained model."""
-    from veridistill.runs import pipeline, results
+    from veridistill.runs import figures, pipeline
 
     short = {
         "model": model, "problems": problems, "k": k,
@@ -141,7 +141,7 @@ def evaluate(
                 " (JSONL: id, kind, question, answer)"
             )
         found = common.complete(session, pipeline.evaluate_step(session))
-        print(json.dumps(found, ensure_ascii=False) if as_json else results.exam_lines(found))
+        print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
 def report(out: Out = DEFAULT_OUT) -> None:

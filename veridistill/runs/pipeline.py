@@ -12,7 +12,7 @@ from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from veridistill.runs import canaries, inputs, results
+from veridistill.runs import canaries, figures, inputs, results
 from veridistill.data import tables
 from veridistill.calls.ask import audited
 from veridistill.config import Config
@@ -142,7 +142,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     results.add_build(
         session.run,
         number,
-        results.Built(found, funnel, audit, planted, sink.curation, serving.engine, serving.judge),
+        figures.Built(found, funnel, audit, planted, sink.curation, serving.engine, serving.judge),
     )
     return funnel
 
