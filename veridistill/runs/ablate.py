@@ -123,7 +123,7 @@ class _Trial:
         self._asker: Asker = replayer(
             source.engine, recorded, self._policy, source.run.config.seed, source.judge
         )
-        self._funnel = Funnel(self.plan.stages)
+        self._funnel = Funnel(self.plan.stages, self.plan.votes)
         self._curation = rows.Curation()
         self._curator = rows.Curator(source.engine.stop_ids, source.tokenizer)
         self._examples = stack.enter_context(tables.EXAMPLES.writer(self.folder / "examples.parquet"))

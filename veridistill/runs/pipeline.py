@@ -121,7 +121,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     found = questions(session)
     folder = session.run.round(number)
     section, plan = session.config.build, serving.plan
-    funnel = Funnel(plan.stages)
+    funnel = Funnel(plan.stages, plan.votes)
     audit = Audit((*plan.stages, *plan.extra_stages))
     planted = canaries.Canaries()
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
