@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from veridistill.report import exams, sections
+from veridistill.report import builds, exams
 
 
 def difference(mean: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_methods_at_test_time_stand_beside_the_first_sample() -> None:
 @pytest.mark.parametrize(("low", "passed"), [(0.02, True), (0.2, True), (0.31, False)])
 def test_accepted_canaries_are_a_gate(low: float, passed: bool) -> None:
     canaries = {"judged": 12, "accepted": 4, "low": low, "high": 0.6}
-    (limit,) = sections.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
+    (limit,) = builds.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
     assert limit.passed is passed
     assert limit.found.startswith("4 of 12")
-    assert sections.limits({"canaries": {"judged": 0, "low": None}}) == []
+    assert builds.limits({"canaries": {"judged": 0, "low": None}}) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from veridistill.config import Config
-from veridistill.report import page, sections
+from veridistill.report import about, page
 from veridistill.report.views import CandidateView, ExampleView, VoteView
 
 HOSTILE = (
@@ -26,9 +26,11 @@ RESULTS: dict[str, Any] = {
         "seeds": 1500,
         "candidates": 7412,
         "well_formed": 6890,
-        "cycle_consistency": 5120,
-        "factuality": 2204,
-        "correctness": 1021,
+        "stages": {
+            "cycle_consistency": {"asked": 1900, "passed": 1100, "ended": 700},
+            "factuality": {"asked": 6890, "passed": 2000, "ended": 4890},
+            "correctness": {"asked": 1400, "passed": 1050, "ended": 279},
+        },
         "kept": 1021,
     },
     "outcomes": {"accepted": 1021, "rejected": 5711, "malformed": 522, "unjudged": 158},
@@ -136,6 +138,9 @@ def test_the_page_says_what_the_results_say() -> None:
         "300 problems, 4 samples each",
         "1,500 questions; a candidate was kept for 1,021 of them (68 %)",
         "6,890 (93 %)",
+        "cycle consistency asked about 1,900 of 6,890 passed 1,100, left open 100, ended 700",
+        "cycle consistency 1,900 1,100 700 100 4,990",
+        "accepted by all stages 1,021 (14 %)",
         "solve 7,412 301,221 1,301,020",
         "total 14,622 2,201,331 3,128,844",
         "12,044 tokens",
@@ -222,7 +227,7 @@ def test_each_part_may_be_missing(missing: str) -> None:
 
 
 def test_a_run_with_nothing_accepted_says_so() -> None:
-    funnel = dict.fromkeys(RESULTS["funnel"], 0) | {"seeds": 40, "candidates": 320}
+    funnel = dict.fromkeys(RESULTS["funnel"], 0) | {"seeds": 40, "candidates": 320, "stages": {}}
     results = RESULTS | {
         "status": "below_quality",
         "funnel": funnel,
@@ -318,5 +323,5 @@ def test_summaries_count_fates() -> None:
     ],
 )
 def test_it_says_who_judges(judge: dict[str, Any], said: str) -> None:
-    items = sections.subject({"config": {"judge": judge}})
+    items = about.subject({"config": {"judge": judge}})
     assert said in next(item.value for item in items if item.label == "roles")

@@ -1,14 +1,115 @@
-"""What the report says of exams beyond the headline: every benchmark, and the cascade at test time.
+"""What the report says of exams: the headline, every benchmark, and the cascade at test time.
 
-Reads `results.json` as `sections` does, and is as forgiving of what is missing.
+Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+leaves it out.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from veridistill.report.sections import NONE, Results, Table, count, decimal, label, number, part
+from veridistill.report.values import (
+    NONE,
+    PERCENT,
+    Results,
+    Table,
+    count,
+    decimal,
+    label,
+    number,
+    part,
+)
 
 _WHICH = {"base": "before", "after": "after"}
+Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval, where one is known, in percent or percentage points."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> str:
+        return (
+            NONE if self.low is None or self.high is None else f"{decimal(self.low)} to {decimal(self.high)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`figure` is set large; `sentence` says it in words."""
+
+    figure: str
+    sentence: str
+
+
+def exam(results: Results, which: str) -> Estimate | None:
+    """pass@1 of "base" or "after" in percent; the interval is normal, cut at 0 and 100."""
+    mean, error = number(part(results, which, "pass_at_1")), number(part(results, which, "se"))
+    if mean is None:
+        return None
+    if error is None:
+        return Estimate(mean)
+    return Estimate(mean, max(0.0, mean - Z95 * error), min(100.0, mean + Z95 * error))
+
+
+def gain(results: Results) -> Estimate | None:
+    """The paired difference in percentage points."""
+    mean = number(part(results, "gain", "mean"))
+    if mean is None:
+        return None
+    return Estimate(mean, number(part(results, "gain", "low")), number(part(results, "gain", "high")))
+
+
+def headline(results: Results) -> Headline:
+    difference, before, after = gain(results), exam(results, "base"), exam(results, "after")
+    if difference is not None:
+        return Headline(f"{_signed(difference.mean)} points", _gain_sentence(difference, before, after))
+    if before is not None:
+        return Headline(
+            f"{decimal(before.mean)}{PERCENT} before", "There is no exam after training to compare it with."
+        )
+    kept = number(part(results, "funnel", "kept"))
+    made = "" if kept is None else f"This run kept {count(kept)} {'example' if kept == 1 else 'examples'}. "
+    return Headline("No exam", made + _no_exam(results))
+
+
+def _no_exam(results: Results) -> str:
+    """Why there is nothing to compare."""
+    section = part(results, "config", "evaluation")
+    if part(section, "problems") is None and not part(section, "benchmarks"):
+        return (
+            "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
+        )
+    return "The exam was not sat, so no gain was measured."
+
+
+def _gain_sentence(difference: Estimate, before: Estimate | None, after: Estimate | None) -> str:
+    words = "pass@1"
+    if before is not None and after is not None:
+        words += f" went from {decimal(before.mean)}{PERCENT} to {decimal(after.mean)}{PERCENT}"
+    if difference.low is None or difference.high is None:
+        return f"{words}; the difference has no interval."
+    words += f"; 95 % interval of the difference {difference.interval} points."
+    if difference.low <= 0 <= difference.high:
+        words += " The interval includes 0: this run shows no difference."
+    return words
+
+
+def exam_note(results: Results) -> str:
+    """How the exam was sat, or nothing."""
+    problems, samples = (
+        number(part(results, "base", "num_problems")),
+        number(part(results, "base", "samples")),
+    )
+    if problems is None:
+        return ""
+    sampled = "" if samples is None else f", {count(samples)} {'sample' if samples == 1 else 'samples'} each"
+    return f"{count(problems)} problems{sampled}. Intervals are over problems; the difference is paired."
 
 
 def benchmarks(results: Results) -> Table | None:

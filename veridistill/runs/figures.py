@@ -123,6 +123,16 @@ def summary_lines(data: dict[str, Any]) -> str:
     return f"{funnel['kept']} candidates kept, of {kept} of {funnel['seeds']} questions; no exam"
 
 
+def funnel_lines(funnel: dict[str, Any]) -> str:
+    """A build's counts, for a terminal."""
+    lines = [f"{name:18} {funnel[name]:,}" for name in ("seeds", "candidates", "well_formed")]
+    lines += [
+        f"  {stage:18} asked {one['asked']:,}, passed {one['passed']:,}, ended {one['ended']:,}"
+        for stage, one in funnel["stages"].items()
+    ]
+    return "\n".join([*lines, f"{'kept':18} {funnel['kept']:,}"])
+
+
 def exam_lines(data: dict[str, Any]) -> str:
     """What exams came to, for a terminal: models, benchmarks, the gain, and the cascade at test time."""
     lines = []
