@@ -124,14 +124,33 @@ def test_what_has_no_grade_on_one_side_is_left_out_of_both_and_counted() -> None
     assert nothing.pooled is nothing.benchmarks["b"] is nothing.domains["code"].total is None
 
 
-def test_one_question_has_no_interval_and_no_spread_has_none_either() -> None:
+def test_one_question_has_no_interval() -> None:
     one = difference(compare(exam("b", "00"), exam("b", "11")).pooled)
     assert (one.mean, one.low, one.bootstrap_low, one.num_problems) == (100, None, None, 1)
-    same = compare(exam("b", "01", "01"), exam("b", "11", "11"), {"b": "math"})
+
+
+def test_equal_differences_have_an_interval_and_no_bootstrap() -> None:
+    """Forty questions that moved alike: up to 3 in 40 may be otherwise, and nothing can be drawn that differs."""
+    same = compare(exam("b", *["01"] * 40), exam("b", *["11"] * 40), {"b": "math"})
     pooled, total = difference(same.pooled), same.domains["math"].total
-    assert (pooled.low, pooled.high, pooled.bootstrap_low, pooled.bootstrap_high) == (50, 50, 50, 50)
+    assert (pooled.low, pooled.high) == pytest.approx((50 - 11.25, 50 + 3.75))
+    assert (pooled.method, pooled.bootstrap_low, pooled.bootstrap_high) == ("rule_of_three", None, None)
     assert total is not None
-    assert (total.low, total.high) == (50, 50)
+    assert (total.low, total.high) == pytest.approx((50 - 11.25, 50 + 3.75))
+    assert (total.method, total.bootstrap_low) == ("rule_of_three", None)
+
+
+def test_t_and_bootstrap_of_all_questions_both_keep_their_benchmarks() -> None:
+    """Two benchmarks that gain very unequally: how many questions of each there are is no accident."""
+    one, two = drawn("aime", 60, 3, 0.0), drawn("hmmt", 60, 4, 0.8)
+    found = difference(compare(one[0] + two[0], one[1] + two[1]).pooled)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.bootstrap_low is not None
+    assert found.bootstrap_high is not None
+    assert found.high - found.low == pytest.approx(found.bootstrap_high - found.bootstrap_low, rel=0.08)
+    d = np.concatenate([per_question(*one), per_question(*two)])
+    assert found.high - found.low < 0.9 * 100 * 2 * stats.t.ppf(0.975, 119) * stats.sem(d)
 
 
 def test_a_sum_with_a_benchmark_of_one_question_has_no_interval() -> None:

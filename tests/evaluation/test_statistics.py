@@ -1,10 +1,10 @@
-"""The statistics against scipy and by hand-made cases; how often the intervals cover is `test_coverage`'s."""
+"""The statistics against scipy and by hand-made cases; intervals are `test_intervals`' and `test_coverage`'s."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from veridistill.evaluation.distributions import t_cdf, t_quantile
+from veridistill.audit.shares import wilson
 from veridistill.evaluation.statistics import (
     Gain,
     Running,
@@ -17,7 +17,6 @@ from veridistill.evaluation.statistics import (
     pooled_gain,
     question_means,
     se_over_runs,
-    wilson,
 )
 from veridistill.records import Attempt, GradeOutcome
 
@@ -30,20 +29,6 @@ def attempts(*rows: str) -> list[Attempt]:
         for p, row in enumerate(rows)
         for i, mark in enumerate(row)
     ]
-
-
-@pytest.mark.parametrize("df", [1, 2, 3, 4.5, 10, 29, 30, 199, 1000, 50_000])
-@pytest.mark.parametrize("probability", [0.001, 0.2, 0.5, 0.9, 0.975, 0.9995])
-def test_t_quantile_equals_scipy(probability: float, df: float) -> None:
-    expected = stats.t.ppf(probability, df)
-    assert t_quantile(probability, df) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert t_cdf(expected, df) == pytest.approx(probability, rel=1e-9)
-
-
-@pytest.mark.parametrize(("probability", "df"), [(0, 3), (1, 3), (0.5, 0), (0.5, -1)])
-def test_t_quantile_refuses(probability: float, df: float) -> None:
-    with pytest.raises(ValueError, match="needs 0 < probability < 1"):
-        t_quantile(probability, df)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +102,7 @@ def test_gain_equals_scipys_paired_interval() -> None:
 
 
 def test_gain_of_one_question_has_no_interval() -> None:
-    assert gain({("b", "1"): 0.25}, {("b", "1"): 0.75}) == Gain(50.0, None, None, 1)
+    assert gain({("b", "1"): 0.25}, {("b", "1"): 0.75}) == Gain(50.0, None, None, None, 1)
 
 
 def test_gain_refuses_unpaired_questions_and_none() -> None:

@@ -61,6 +61,15 @@ def test_before_and_after_are_of_the_problems_that_their_difference_is_of() -> N
     assert table.rows == (("own", "1", "100.0", "0.0", "−100.0", "–", "–", "50.0 % / 0.0 %"),)
 
 
+def test_an_interval_by_the_rule_of_three_is_said_to_be_one() -> None:
+    alike = paired(50.0, 50.0, -10.0, 10.0) | {"method": "rule_of_three"}
+    gains = {"benchmarks": {"aime26": alike, "hmmt_feb25": paired(39.3, 46.0) | {"method": "t"}}}
+    table = exams.benchmarks(WHOLE | {"gains": gains})
+    assert table is not None
+    assert "aime26: all problems moved alike" in table.note
+    assert "hmmt_feb25" not in table.note
+
+
 def test_a_sum_without_an_interval_says_so() -> None:
     total = {"benchmarks": ["a", "b"], "sum": 200.0, "mean": 100.0, "low": None, "high": None}
     table = exams.benchmarks(WHOLE | {"gains": {"domains": {"math": {"total": total}}}})

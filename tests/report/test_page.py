@@ -19,9 +19,9 @@ VOID = {"meta", "br", "img", "link", "input", "hr"}
 RESULTS: dict[str, Any] = {
     "version": "0.1.0",
     "status": "complete",
-    "base": {"pass_at_1": 48.2, "se": 1.9, "num_problems": 300, "samples": 4},
-    "after": {"pass_at_1": 60.3, "se": 1.8, "num_problems": 300, "samples": 4},
-    "gain": {"mean": 12.1, "low": 9.0, "high": 15.2},
+    "base": {"pass_at_1": 48.2, "se": 1.9, "low": 44.5, "high": 51.9, "num_problems": 300, "samples": 4},
+    "after": {"pass_at_1": 60.3, "se": 1.8, "low": 56.8, "high": 63.8, "num_problems": 300, "samples": 4},
+    "gain": {"mean": 12.1, "low": 9.0, "high": 15.2, "method": "t"},
     "funnel": {
         "seeds": 1500,
         "candidates": 7412,
@@ -136,6 +136,7 @@ def test_the_page_says_what_the_results_say() -> None:
         "+12.1 points",
         "pass@1 went from 48.2 % to 60.3 %; 95 % interval of the difference 9.0 to 15.2 points.",
         "300 problems, 4 samples each",
+        "48.2 % (44.5 to 51.9)",
         "1,500 questions; a candidate was kept for 1,021 of them (68 %)",
         "6,890 (93 %)",
         "cycle consistency asked about 1,900 of 6,890 passed 1,100, left open 100, ended 700",
@@ -256,6 +257,11 @@ def test_an_interval_around_zero_is_no_gain() -> None:
     text = Page(page.render(RESULTS | {"gain": {"mean": -0.4, "low": -3.0, "high": 2.2}}, [])).text
     assert "−0.4 points" in text
     assert "includes 0: this run shows no difference" in text
+    alike = {"mean": 0.0, "low": -10.0, "high": 10.0, "method": "rule_of_three"}
+    assert (
+        "moved alike, so the interval is by the rule of three"
+        in Page(page.render(RESULTS | {"gain": alike}, [])).text
+    )
 
 
 def test_only_the_base_was_examined() -> None:

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal, get_args
 
+from veridistill.audit.shares import wilson
 from veridistill.calls.ask import Asker
 from veridistill.calls.watch import watched
 from veridistill.domains import DOMAINS
-from veridistill.evaluation.statistics import mean_with_interval, most_frequent, wilson
+from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
 from veridistill.grading.compare import comparison, expressions
 from veridistill.grading.graders import Graders
@@ -257,11 +258,15 @@ def _of_method(answered: Sequence[Answered], method: Method) -> dict[str, Any]:
 
 
 def _over_candidate_0(answered: Sequence[Answered], method: Method) -> dict[str, Any] | None:
-    pairs = [
-        (one.answers[method].grade.correct, one.answers["candidate_0"].grade.correct) for one in answered
-    ]
-    differences = [float(own) - first for own, first in pairs if own is not None and first is not None]
-    return asdict(mean_with_interval(differences)) if differences else None
+    """None for candidate 0 itself: there is nothing to estimate."""
+    if method == "candidate_0":
+        return None
+    differences: dict[Question, float] = {}
+    for one in answered:
+        own, first = (one.answers[name].grade.correct for name in (method, "candidate_0"))
+        if own is not None and first is not None:
+            differences[one.problem.benchmark, one.problem.problem_id] = float(own) - first
+    return asdict(mean_gain(differences)) if differences else None
 
 
 def table(found: dict[str, Any]) -> str:

@@ -17,11 +17,11 @@ from veridistill.report.values import (
     decimal,
     label,
     number,
+    pairs,
     part,
 )
 
 _WHICH = {"base": "before", "after": "after"}
-Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +48,28 @@ class Headline:
 
 
 def exam(results: Results, which: str) -> Estimate | None:
-    """pass@1 of "base" or "after" in percent; the interval is normal, cut at 0 and 100."""
-    mean, error = number(part(results, which, "pass_at_1")), number(part(results, which, "se"))
-    if mean is None:
-        return None
-    if error is None:
-        return Estimate(mean)
-    return Estimate(mean, max(0.0, mean - Z95 * error), min(100.0, mean + Z95 * error))
+    """pass@1 of "base" or "after" in percent."""
+    return _estimate(part(results, which), "pass_at_1")
 
 
 def gain(results: Results) -> Estimate | None:
     """The paired difference in percentage points."""
-    mean = number(part(results, "gain", "mean"))
+    return _estimate(part(results, "gain"), "mean")
+
+
+def _estimate(found: Any, name: str) -> Estimate | None:
+    mean = number(part(found, name))
     if mean is None:
         return None
-    return Estimate(mean, number(part(results, "gain", "low")), number(part(results, "gain", "high")))
+    return Estimate(mean, number(part(found, "low")), number(part(found, "high")))
 
 
 def headline(results: Results) -> Headline:
     difference, before, after = gain(results), exam(results, "base"), exam(results, "after")
     if difference is not None:
-        return Headline(f"{_signed(difference.mean)} points", _gain_sentence(difference, before, after))
+        return Headline(
+            f"{_signed(difference.mean)} points", _gain_sentence(results, difference, before, after)
+        )
     if before is not None:
         return Headline(
             f"{decimal(before.mean)}{PERCENT} before", "There is no exam after training to compare it with."
@@ -88,13 +89,17 @@ def _no_exam(results: Results) -> str:
     return "The exam was not sat, so no gain was measured."
 
 
-def _gain_sentence(difference: Estimate, before: Estimate | None, after: Estimate | None) -> str:
+def _gain_sentence(
+    results: Results, difference: Estimate, before: Estimate | None, after: Estimate | None
+) -> str:
     words = "pass@1"
     if before is not None and after is not None:
         words += f" went from {decimal(before.mean)}{PERCENT} to {decimal(after.mean)}{PERCENT}"
     if difference.low is None or difference.high is None:
         return f"{words}; the difference has no interval."
     words += f"; 95 % interval of the difference {difference.interval} points."
+    if part(results, "gain", "method") == "rule_of_three":
+        words += " All problems moved alike, so the interval is by the rule of three."
     if difference.low <= 0 <= difference.high:
         words += " The interval includes 0: this run shows no difference."
     return words
@@ -163,8 +168,23 @@ def _sums(results: Results) -> str:
             told = "without an interval" if (interval := _interval(total)) == NONE else interval
             found.append(f"{domain}: sum over {', '.join(names)} {sum_} {told}, mean {mean}.")
     return " ".join(
-        ["Points; before, after and their difference are over the problems graded in both.", *found]
+        [
+            "Points; before, after and their difference are over the problems graded in both.",
+            *found,
+            *_alike(results),
+        ]
     )
+
+
+def _alike(results: Results) -> list[str]:
+    """Which intervals are by the rule of three."""
+    names = [
+        name
+        for name, one in pairs(part(results, "gains", "benchmarks"))
+        if part(one, "method") == "rule_of_three"
+    ]
+    why = "all problems moved alike; of n problems up to 3 in n could be otherwise (rule of three)."
+    return [f"{', '.join(names)}: {why}"] if names else []
 
 
 def test_time(results: Results) -> list[Table]:

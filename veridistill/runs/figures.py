@@ -168,6 +168,8 @@ def _gain_line(gain: dict[str, Any]) -> str:
         if few
         else f"95 % interval [{gain['low']:+.1f}, {gain['high']:+.1f}]"
     )
+    if gain["method"] == "rule_of_three":
+        interval += " (all moved alike: rule of three)"
     return (
         f"{gain['before']:.1f} -> {gain['after']:.1f}: gain {gain['mean']:+.1f} points, {interval},"
         f" {gain['num_problems']} problems"
