@@ -10,8 +10,13 @@ from veridistill.records import Attempt, GradeOutcome
 
 
 def exam(benchmark: str, *rows: str) -> list[Attempt]:
-    """One string per question: `1` right, `0` wrong, `?` not graded."""
-    right: dict[str, GradeOutcome] = {"1": "pass", "0": "wrong", "?": "sandbox_error"}
+    """One string per question: `1` right, `0` wrong, `?` not graded, `u` its reference cannot be read."""
+    right: dict[str, GradeOutcome] = {
+        "1": "pass",
+        "0": "wrong",
+        "?": "sandbox_error",
+        "u": "unreadable_reference",
+    }
     return [
         Attempt(f"p{p}", benchmark, i, mark, right[mark])
         for p, row in enumerate(rows)
@@ -191,3 +196,12 @@ def test_large_benchmarks_are_drawn_less_often(monkeypatch: pytest.MonkeyPatch) 
 def test_percentiles_leave_equal_tails() -> None:
     found = percentile_interval([float(i) for i in range(1000)])
     assert (found.low, found.high) == (25, 974)
+
+
+@pytest.mark.parametrize(("before", "after"), [("0u", "00"), ("00", "u1"), ("1u", "u0")])
+def test_an_unreadable_reference_takes_its_problem_out_of_both_arms(before: str, after: str) -> None:
+    """In the other arm every sample may have ended without an answer, and been graded as wrong."""
+    found = difference(compare(exam("b", "00", "01", before), exam("b", "01", "11", after)).benchmarks["b"])
+    expected = difference(compare(exam("b", "00", "01"), exam("b", "01", "11")).benchmarks["b"])
+    assert (found.mean, found.low, found.high) == (expected.mean, expected.low, expected.high)
+    assert (found.num_problems, found.left_out, found.unreadable) == (2, 0, 1)

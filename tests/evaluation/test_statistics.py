@@ -22,8 +22,13 @@ from veridistill.records import Attempt, GradeOutcome
 
 
 def attempts(*rows: str) -> list[Attempt]:
-    """One string per question: `1` right, `0` wrong, `?` not graded."""
-    right: dict[str, GradeOutcome] = {"1": "pass", "0": "wrong", "?": "grader_error"}
+    """One string per question: `1` right, `0` wrong, `?` not graded, `u` its reference cannot be read."""
+    right: dict[str, GradeOutcome] = {
+        "1": "pass",
+        "0": "wrong",
+        "?": "grader_error",
+        "u": "unreadable_reference",
+    }
     return [
         Attempt(f"p{p}", "bench", i, mark, right[mark])
         for p, row in enumerate(rows)
@@ -190,3 +195,19 @@ def test_a_description_counts_everything_apart() -> None:
     assert found.majority_at_k == 100
     with pytest.raises(ValueError, match="at least one attempt"):
         describe([])
+
+
+def test_a_problem_whose_reference_cannot_be_read_is_left_out_whole() -> None:
+    """Samples without an answer, or with just the reference's text, are graded all the same: that must not count."""
+    rows, others = attempts("11", "01", "1u0"), attempts("11", "01")
+    found, without = describe(rows), describe(others)
+    assert (found.unreadable_problems, without.unreadable_problems) == (1, 0)
+    for name in ("pass_at_1", "low", "high", "se_runs", "num_problems", "pass_at_k", "majority_at_k"):
+        assert getattr(found, name) == getattr(without, name), name
+    assert (found.ungraded, found.ungraded_problems) == (0, 0)
+    running = Running()
+    for question in by_question(rows).values():
+        running.add(question)
+    assert running.pass_at_1 == without.pass_at_1
+    nothing = describe(attempts("u0", "uu"))
+    assert (nothing.pass_at_1, nothing.num_problems, nothing.unreadable_problems) == (None, 0, 2)

@@ -13,7 +13,7 @@ from typing import Any
 
 from veridistill.audit.shares import Interval
 from veridistill.evaluation.intervals import DIFFERENCES, Method, pooled, summed, varies
-from veridistill.evaluation.statistics import Question, by_question, points, question_means
+from veridistill.evaluation.statistics import Question, by_question, points, question_means, unreadable
 from veridistill.records import Attempt
 
 DRAWS = 10_000
@@ -25,7 +25,8 @@ MOST_WORK = 10_000_000
 class Difference:
     """A paired difference in points: `low`, `high` by `method`, then by bootstrap; None with fewer than two questions.
 
-    `before` and `after` are over the same `num_problems` questions; `left_out` had no graded sample on one side.
+    `before` and `after` are over the same `num_problems` questions; `left_out` had no graded sample on one side,
+    `unreadable` ones a reference that cannot be read.
     There is no bootstrap of differences that are all equal, and none where a benchmark has one question.
     """
 
@@ -39,6 +40,7 @@ class Difference:
     bootstrap_high: float | None
     num_problems: int
     left_out: int
+    unreadable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class _Stratum:
     before: list[float]
     after: list[float]
     left_out: int
+    unreadable: int
     sums: list[float]
 
     @property
@@ -143,11 +146,12 @@ def _strata(before: list[Attempt], after: list[Attempt], draws: int, seed: int) 
     if asked.keys() != again.keys():
         odd = sorted(asked.keys() ^ again.keys())[:3]
         raise ValueError(f"before and after must hold the same questions; only one of them has {odd}")
+    without = unreadable(before) | unreadable(after)
     means = question_means(before), question_means(after)
     benchmarks: dict[str, list[Question]] = {}
     for question in asked:
         benchmarks.setdefault(question[0], []).append(question)
-    return [_stratum(name, questions, *means, draws, seed) for name, questions in benchmarks.items()]
+    return [_stratum(name, questions, *means, without, draws, seed) for name, questions in benchmarks.items()]
 
 
 def _stratum(
@@ -155,15 +159,18 @@ def _stratum(
     questions: Sequence[Question],
     before: Mapping[Question, float],
     after: Mapping[Question, float],
+    without: set[Question],
     draws: int,
     seed: int,
 ) -> _Stratum:
-    both = [question for question in questions if question in before and question in after]
+    readable = [question for question in questions if question not in without]
+    both = [question for question in readable if question in before and question in after]
     old, new = [before[question] for question in both], [after[question] for question in both]
     draws = max(min(draws, 1_000), min(draws, MOST_WORK // max(len(both), 1)))
     differences = [b - a for a, b in zip(old, new, strict=True)]
     sums = bootstrap_sums(differences, draws, f"{seed}/{benchmark}") if len(both) > 1 else []
-    return _Stratum(benchmark, old, new, len(questions) - len(both), sums)
+    left_out = len(readable) - len(both)
+    return _Stratum(benchmark, old, new, left_out, len(questions) - len(readable), sums)
 
 
 def _difference(strata: Sequence[_Stratum]) -> Difference | None:
@@ -185,6 +192,7 @@ def _difference(strata: Sequence[_Stratum]) -> Difference | None:
         bootstrap_high=drawn.high if drawn else None,
         num_problems=num,
         left_out=sum(stratum.left_out for stratum in strata),
+        unreadable=sum(stratum.unreadable for stratum in strata),
     )
 
 

@@ -6,7 +6,8 @@ questions, of the per-question means, and the one over runs stands beside it for
 the intervals. Unless a name says otherwise, figures are percentage *points*: 59.3 means 59.3 %.
 
 A sample that could not be graded (`Attempt.correct` is None) is neither right nor wrong: it is left out of the means
-and counted. A question without a graded sample is left out and counted, in a paired difference on both sides.
+and counted. A question without a graded sample is left out and counted, in a paired difference on both sides. So is one
+whose reference cannot be read, whatever became of its single samples.
 `paired` compares whole exams.
 """
 
@@ -50,8 +51,9 @@ class Description:
 
     `se_runs`: the standard error over runs, the sample index being the run: how well k repetitions of *these*
     questions agree, no error of the model. `pass_at_k`: unbiased, by k. `truncated`: ended by anything but a stop
-    (the refused are not among them). `tokens`: mean completion tokens of a sample. `ungraded_problems`: left out of
-    every mean.
+    (the refused are not among them). `tokens`: mean completion tokens of a sample. Left out of every mean:
+    `ungraded_problems`, without a graded sample, and `unreadable_problems`, whose reference cannot be read; `ungraded`
+    is the share of samples that the grader failed on, so the latter are not in it.
     """
 
     pass_at_1: float | None
@@ -69,6 +71,7 @@ class Description:
     refused: float
     ungraded: float
     ungraded_problems: int
+    unreadable_problems: int
     tokens: float
 
 
@@ -111,9 +114,17 @@ def by_question(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
     return groups
 
 
+def unreadable(attempts: Iterable[Attempt]) -> set[Question]:
+    """The questions whose reference cannot be read, as at least one of their samples shows."""
+    return {(a.benchmark, a.problem_id) for a in attempts if a.outcome == "unreadable_reference"}
+
+
 def graded(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
-    """`by_question` of what could be graded."""
-    return by_question(attempt for attempt in attempts if attempt.correct is not None)
+    """`by_question` of what could be graded, without the questions whose reference cannot be read."""
+    found = list(attempts)
+    without = unreadable(found)
+    groups = by_question(attempt for attempt in found if attempt.correct is not None)
+    return {question: group for question, group in groups.items() if question not in without}
 
 
 def question_means(attempts: Iterable[Attempt]) -> dict[Question, float]:
@@ -171,11 +182,11 @@ def mean_pass_at_k(attempts: Iterable[Attempt], k: int) -> float:
 
     Raises ValueError when a question has fewer than k samples, or none has k graded ones.
     """
-    groups = by_question(attempts).values()
-    if any(len(group) < k for group in groups):
+    found = list(attempts)
+    if any(len(group) < k for group in by_question(found).values()):
         raise ValueError(f"k must be between 1 and the number of samples; found k={k}")
-    known = [[a.correct for a in group if a.correct is not None] for group in groups]
-    return 100 * fmean(pass_at_k(len(right), sum(right), k) for right in known if len(right) >= k)
+    right = [(len(group), sum(a.correct is True for a in group)) for group in graded(found).values()]
+    return 100 * fmean(pass_at_k(num, correct, k) for num, correct in right if num >= k)
 
 
 Form = Callable[[Attempt], Hashable | None]
@@ -212,7 +223,7 @@ def describe(attempts: Iterable[Attempt], form: Form = _text) -> Description:
     """`form` is `majority_at_k`'s. Raises ValueError when there are no attempts."""
     found = list(attempts)
     first = pass_at_1(found)
-    asked = len(by_question(found))
+    asked, without = len(by_question(found)), unreadable(found)
     least = min((len(group) for group in graded(found).values()), default=0)
     return Description(
         **asdict(first),
@@ -222,8 +233,9 @@ def describe(attempts: Iterable[Attempt], form: Form = _text) -> Description:
         truncated=100 * fmean(a.finish_reason not in ("stop", "refused") for a in found),
         no_answer=100 * fmean(a.outcome == "no_answer" for a in found),
         refused=100 * fmean(a.outcome == "refused" for a in found),
-        ungraded=100 * fmean(a.correct is None for a in found),
-        ungraded_problems=asked - first.num_problems,
+        ungraded=100 * fmean(a.correct is None and (a.benchmark, a.problem_id) not in without for a in found),
+        ungraded_problems=asked - first.num_problems - len(without),
+        unreadable_problems=len(without),
         tokens=fmean(a.completion_tokens for a in found),
     )
 

@@ -70,6 +70,11 @@ class Answered:
     reply: Completion
     answers: dict[Method, Answer]
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether the problem's reference cannot be read, as the grade of one method shows."""
+        return any(answer.grade.outcome == "unreadable_reference" for answer in self.answers.values())
+
     def attempt(self) -> Attempt:
         """The answer of `uq_ttc` as an exam's record; its index is the candidate's."""
         answer = self.answers["uq_ttc"]
@@ -215,7 +220,8 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     """By method, over all problems and for each benchmark; accuracies and differences in points with 95 % intervals.
 
-    A method is there when every problem has it. Raises ValueError when there are no problems.
+    A method is there when every problem has it. Problems whose reference cannot be read are counted, and left out of
+    all else with their cost. Raises ValueError when there are no problems.
     """
     if not answered:
         raise ValueError("a summary needs at least one problem; found none")
@@ -226,14 +232,16 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
 
 
 def _part(answered: Sequence[Answered]) -> dict[str, Any]:
-    methods = [method for method in METHODS if all(method in one.answers for one in answered)]
-    accepted = [one.answers["uq_ttc"].grade.correct for one in answered if one.valid]
+    readable = [one for one in answered if not one.unreadable]
+    methods = [method for method in METHODS if readable and all(method in one.answers for one in readable)]
+    accepted = [one.answers["uq_ttc"].grade.correct for one in readable if one.valid]
     known = [right for right in accepted if right is not None]
     return {
-        "num_problems": len(answered),
-        "accepted": 100 * len(accepted) / len(answered),
+        "num_problems": len(readable),
+        "unreadable_problems": len(answered) - len(readable),
+        "accepted": 100 * len(accepted) / len(readable) if readable else None,
         "accepted_right": 100 * fmean(known) if known else None,
-        "methods": {method: _of_method(answered, method) for method in methods},
+        "methods": {method: _of_method(readable, method) for method in methods},
     }
 
 
@@ -282,8 +290,16 @@ def table(found: dict[str, Any]) -> str:
         lines.append(
             f"{name:18} {accuracy:>8}  {interval:15} {one['calls']:9,} {one['tokens']:12,} {rate:>22}"
         )
-    right = "" if found["accepted_right"] is None else f", {found['accepted_right']:.1f} % of them right"
-    lines.append(
-        f"{found['num_problems']} problems; a candidate accepted in {found['accepted']:.1f} %{right}"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, _words(found)])
+
+
+def _words(found: dict[str, Any]) -> str:
+    if found["accepted"] is None:
+        words = "no problem to compare on"
+    else:
+        words = f"{found['num_problems']} problems; a candidate accepted in {found['accepted']:.1f} %"
+    if found["accepted_right"] is not None:
+        words += f", {found['accepted_right']:.1f} % of them right"
+    if found["unreadable_problems"]:
+        words += f"; {found['unreadable_problems']} more left out, whose reference cannot be read"
+    return words

@@ -119,33 +119,51 @@ def exam_note(results: Results) -> str:
 
 def benchmarks(results: Results) -> Table | None:
     """Each benchmark's pass@1 and paired difference, when there is an exam at all."""
-    before, after = (part(results, which, "benchmarks") or {} for which in _WHICH)
-    names = list(dict.fromkeys([*before, *after]))
-    if not names:
-        return None
-    rows = [(name, *_benchmark(results, name)) for name in names]
-    header = (
-        "benchmark",
-        "problems",
-        "before",
-        "after",
-        "difference",
-        "95 % interval",
-        "by bootstrap",
-        "not graded",
+    rows = [(name, *_benchmark(results, name)) for name in _names(results)]
+    header = ("benchmark", "problems", "before", "after", "difference", "95 % interval", "by bootstrap")
+    return Table("By benchmark", header, tuple(rows), note=_sums(results)) if rows else None
+
+
+def endings(results: Results) -> Table | None:
+    """How each benchmark's samples ended, beside pass@1, before and after; what never happened has no column."""
+    names = _names(results)
+    columns = {"pass_at_1": "pass@1", "truncated": "truncated", "no_answer": "no answer"}
+    rare = {
+        "refused": "refused",
+        "ungraded": "not graded",
+        "ungraded_problems": "problems not graded",
+        "unreadable_problems": "problems without a readable reference",
+    }
+    sides = [[part(results, which, "benchmarks", name) for which in _WHICH] for name in names]
+    columns |= {key: words for key, words in rare.items() if any(part(s, key) for row in sides for s in row)}
+    rows = [
+        (name, *(" / ".join(_ending(key, side) for side in row if side) for key in columns))
+        for name, row in zip(names, sides, strict=True)
+    ]
+    note = "Before / after, in % of each model’s samples; columns of problems count them."
+    return (
+        Table("How samples ended", ("benchmark", *columns.values()), tuple(rows), note=note) if rows else None
     )
-    return Table("By benchmark", header, tuple(rows), note=_sums(results))
+
+
+def _ending(key: str, side: Any) -> str:
+    return count(part(side, key)) if key.endswith("_problems") else _points(part(side, key))
+
+
+def _names(results: Results) -> list[str]:
+    """The benchmarks of the exams."""
+    found = [name for which in _WHICH for name, _ in pairs(part(results, which, "benchmarks"))]
+    return list(dict.fromkeys(found))
 
 
 def _benchmark(results: Results, name: str) -> tuple[str, ...]:
-    """With a difference, all figures but the last are of the problems that were graded on both sides."""
+    """With a difference, all figures are of the problems that were graded on both sides."""
     sides = [part(results, which, "benchmarks", name) for which in _WHICH]
     difference = part(results, "gains", "benchmarks", name)
     before, after = (
         (part(difference, words) if difference else part(side, "pass_at_1"))
         for words, side in zip(_WHICH.values(), sides, strict=True)
     )
-    ungraded = [f"{_points(part(side, 'ungraded'))} %" for side in sides if side]
     return (
         count(part(difference or sides[0] or sides[1], "num_problems")),
         _points(before),
@@ -153,7 +171,6 @@ def _benchmark(results: Results, name: str) -> tuple[str, ...]:
         _signed(part(difference, "mean")),
         _interval(difference),
         _interval(difference, "bootstrap_"),
-        " / ".join(ungraded),
     )
 
 
@@ -201,7 +218,7 @@ def _methods(words: str, summary: Any) -> Table:
             _interval(one, show=_points),
             _signed(part(one, "over_candidate_0", "mean")),
             _interval(part(one, "over_candidate_0")),
-            decimal(part(one, "calls_per_problem")),
+            _points(part(one, "calls_per_problem")),
             count(part(one, "tokens")),
         )
         for name, one in (part(summary, "methods") or {}).items()
@@ -219,6 +236,8 @@ def _methods(words: str, summary: Any) -> Table:
     note = (
         f"{count(part(summary, 'num_problems'))} problems; a candidate was accepted in {accepted} % of them."
     )
+    if number(part(summary, "unreadable_problems")):
+        note += f" {count(part(summary, 'unreadable_problems'))} more are left out: their reference cannot be read."
     return Table(f"At test time, the model {words}", header, tuple(rows), note=note)
 
 

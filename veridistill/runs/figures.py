@@ -150,7 +150,7 @@ def exam_lines(data: dict[str, Any]) -> str:
 
 def _exam_line(found: dict[str, Any]) -> str:
     if found["pass_at_1"] is None:
-        return "pass@1 unknown: no sample could be graded"
+        return f"pass@1 unknown: no sample could be graded{_left_out(found)}"
     error = "" if found["se"] is None else f" (standard error {found['se']:.1f})"
     rates = ", ".join(
         f"{found[name]:.1f} % {name.replace('_', ' ')}"
@@ -158,7 +158,15 @@ def _exam_line(found: dict[str, Any]) -> str:
         if found[name] or name == "truncated"
     )
     size = f"{found['num_problems']} problems x {found['samples']} samples"
-    return f"pass@1 {found['pass_at_1']:.1f}{error}, {size}; {rates}"
+    return f"pass@1 {found['pass_at_1']:.1f}{error}, {size}; {rates}{_left_out(found)}"
+
+
+def _left_out(found: dict[str, Any]) -> str:
+    reasons = (
+        ("ungraded_problems", "could not be graded"),
+        ("unreadable_problems", "have no readable reference"),
+    )
+    return "".join(f"; {found[name]} more problems {reason}" for name, reason in reasons if found[name])
 
 
 def _gain_line(gain: dict[str, Any]) -> str:
