@@ -10,8 +10,13 @@ from veridistill.records import Attempt, GradeOutcome
 
 
 def exam(benchmark: str, *rows: str) -> list[Attempt]:
-    """One string per question: `1` right, `0` wrong, `?` not graded."""
-    right: dict[str, GradeOutcome] = {"1": "pass", "0": "wrong", "?": "sandbox_error"}
+    """One string per question: `1` right, `0` wrong, `?` not graded, `u` its reference cannot be read."""
+    right: dict[str, GradeOutcome] = {
+        "1": "pass",
+        "0": "wrong",
+        "?": "sandbox_error",
+        "u": "unreadable_reference",
+    }
     return [
         Attempt(f"p{p}", benchmark, i, mark, right[mark])
         for p, row in enumerate(rows)
@@ -124,14 +129,33 @@ def test_what_has_no_grade_on_one_side_is_left_out_of_both_and_counted() -> None
     assert nothing.pooled is nothing.benchmarks["b"] is nothing.domains["code"].total is None
 
 
-def test_one_question_has_no_interval_and_no_spread_has_none_either() -> None:
+def test_one_question_has_no_interval() -> None:
     one = difference(compare(exam("b", "00"), exam("b", "11")).pooled)
     assert (one.mean, one.low, one.bootstrap_low, one.num_problems) == (100, None, None, 1)
-    same = compare(exam("b", "01", "01"), exam("b", "11", "11"), {"b": "math"})
+
+
+def test_equal_differences_have_an_interval_and_no_bootstrap() -> None:
+    """Forty questions that moved alike: up to 3 in 40 may be otherwise, and nothing can be drawn that differs."""
+    same = compare(exam("b", *["01"] * 40), exam("b", *["11"] * 40), {"b": "math"})
     pooled, total = difference(same.pooled), same.domains["math"].total
-    assert (pooled.low, pooled.high, pooled.bootstrap_low, pooled.bootstrap_high) == (50, 50, 50, 50)
+    assert (pooled.low, pooled.high) == pytest.approx((50 - 11.25, 50 + 3.75))
+    assert (pooled.method, pooled.bootstrap_low, pooled.bootstrap_high) == ("rule_of_three", None, None)
     assert total is not None
-    assert (total.low, total.high) == (50, 50)
+    assert (total.low, total.high) == pytest.approx((50 - 11.25, 50 + 3.75))
+    assert (total.method, total.bootstrap_low) == ("rule_of_three", None)
+
+
+def test_t_and_bootstrap_of_all_questions_both_keep_their_benchmarks() -> None:
+    """Two benchmarks that gain very unequally: how many questions of each there are is no accident."""
+    one, two = drawn("aime", 60, 3, 0.0), drawn("hmmt", 60, 4, 0.8)
+    found = difference(compare(one[0] + two[0], one[1] + two[1]).pooled)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.bootstrap_low is not None
+    assert found.bootstrap_high is not None
+    assert found.high - found.low == pytest.approx(found.bootstrap_high - found.bootstrap_low, rel=0.08)
+    d = np.concatenate([per_question(*one), per_question(*two)])
+    assert found.high - found.low < 0.9 * 100 * 2 * stats.t.ppf(0.975, 119) * stats.sem(d)
 
 
 def test_a_sum_with_a_benchmark_of_one_question_has_no_interval() -> None:
@@ -172,3 +196,12 @@ def test_large_benchmarks_are_drawn_less_often(monkeypatch: pytest.MonkeyPatch) 
 def test_percentiles_leave_equal_tails() -> None:
     found = percentile_interval([float(i) for i in range(1000)])
     assert (found.low, found.high) == (25, 974)
+
+
+@pytest.mark.parametrize(("before", "after"), [("0u", "00"), ("00", "u1"), ("1u", "u0")])
+def test_an_unreadable_reference_takes_its_problem_out_of_both_arms(before: str, after: str) -> None:
+    """In the other arm every sample may have ended without an answer, and been graded as wrong."""
+    found = difference(compare(exam("b", "00", "01", before), exam("b", "01", "11", after)).benchmarks["b"])
+    expected = difference(compare(exam("b", "00", "01"), exam("b", "01", "11")).benchmarks["b"])
+    assert (found.mean, found.low, found.high) == (expected.mean, expected.low, expected.high)
+    assert (found.num_problems, found.left_out, found.unreadable) == (2, 0, 1)

@@ -1,10 +1,10 @@
-"""The statistics against scipy and by hand-made cases; how often the intervals cover is `test_coverage`'s."""
+"""The statistics against scipy and by hand-made cases; intervals are `test_intervals`' and `test_coverage`'s."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from veridistill.evaluation.distributions import t_cdf, t_quantile
+from veridistill.audit.shares import wilson
 from veridistill.evaluation.statistics import (
     Gain,
     Running,
@@ -17,33 +17,23 @@ from veridistill.evaluation.statistics import (
     pooled_gain,
     question_means,
     se_over_runs,
-    wilson,
 )
 from veridistill.records import Attempt, GradeOutcome
 
 
 def attempts(*rows: str) -> list[Attempt]:
-    """One string per question: `1` right, `0` wrong, `?` not graded."""
-    right: dict[str, GradeOutcome] = {"1": "pass", "0": "wrong", "?": "grader_error"}
+    """One string per question: `1` right, `0` wrong, `?` not graded, `u` its reference cannot be read."""
+    right: dict[str, GradeOutcome] = {
+        "1": "pass",
+        "0": "wrong",
+        "?": "grader_error",
+        "u": "unreadable_reference",
+    }
     return [
         Attempt(f"p{p}", "bench", i, mark, right[mark])
         for p, row in enumerate(rows)
         for i, mark in enumerate(row)
     ]
-
-
-@pytest.mark.parametrize("df", [1, 2, 3, 4.5, 10, 29, 30, 199, 1000, 50_000])
-@pytest.mark.parametrize("probability", [0.001, 0.2, 0.5, 0.9, 0.975, 0.9995])
-def test_t_quantile_equals_scipy(probability: float, df: float) -> None:
-    expected = stats.t.ppf(probability, df)
-    assert t_quantile(probability, df) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert t_cdf(expected, df) == pytest.approx(probability, rel=1e-9)
-
-
-@pytest.mark.parametrize(("probability", "df"), [(0, 3), (1, 3), (0.5, 0), (0.5, -1)])
-def test_t_quantile_refuses(probability: float, df: float) -> None:
-    with pytest.raises(ValueError, match="needs 0 < probability < 1"):
-        t_quantile(probability, df)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +107,7 @@ def test_gain_equals_scipys_paired_interval() -> None:
 
 
 def test_gain_of_one_question_has_no_interval() -> None:
-    assert gain({("b", "1"): 0.25}, {("b", "1"): 0.75}) == Gain(50.0, None, None, 1)
+    assert gain({("b", "1"): 0.25}, {("b", "1"): 0.75}) == Gain(50.0, None, None, None, 1)
 
 
 def test_gain_refuses_unpaired_questions_and_none() -> None:
@@ -205,3 +195,19 @@ def test_a_description_counts_everything_apart() -> None:
     assert found.majority_at_k == 100
     with pytest.raises(ValueError, match="at least one attempt"):
         describe([])
+
+
+def test_a_problem_whose_reference_cannot_be_read_is_left_out_whole() -> None:
+    """Samples without an answer, or with just the reference's text, are graded all the same: that must not count."""
+    rows, others = attempts("11", "01", "1u0"), attempts("11", "01")
+    found, without = describe(rows), describe(others)
+    assert (found.unreadable_problems, without.unreadable_problems) == (1, 0)
+    for name in ("pass_at_1", "low", "high", "se_runs", "num_problems", "pass_at_k", "majority_at_k"):
+        assert getattr(found, name) == getattr(without, name), name
+    assert (found.ungraded, found.ungraded_problems) == (0, 0)
+    running = Running()
+    for question in by_question(rows).values():
+        running.add(question)
+    assert running.pass_at_1 == without.pass_at_1
+    nothing = describe(attempts("u0", "uu"))
+    assert (nothing.pass_at_1, nothing.num_problems, nothing.unreadable_problems) == (None, 0, 2)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -250,9 +250,17 @@ def test_the_form_of_an_answer(one: Any, other: Any, same: bool) -> None:
 # --- what it comes to -----------------------------------------------------------------------------------------
 
 
-def answered(number: int, benchmark: str, right: dict[ttc.Method, bool | None], valid: bool) -> ttc.Answered:
+Mark = bool | Literal["unreadable"] | None
+
+
+def answered(number: int, benchmark: str, right: dict[ttc.Method, Mark], valid: bool) -> ttc.Answered:
     problem = Problem(str(number), benchmark, "integer", "?", "1")
-    grades = {True: Grade("pass", "1"), False: Grade("wrong", "2"), None: Grade("grader_error")}
+    grades: dict[Mark, Grade] = {
+        True: Grade("pass", "1"),
+        False: Grade("wrong", "2"),
+        None: Grade("grader_error"),
+        "unreadable": Grade("unreadable_reference", "2"),
+    }
     return ttc.Answered(
         problem,
         valid,
@@ -293,11 +301,28 @@ def test_a_summary_needs_problems_and_bears_that_none_is_graded() -> None:
     assert " - " in ttc.table(found)
 
 
+def test_a_problem_whose_reference_cannot_be_read_is_left_out_of_every_method() -> None:
+    read = [
+        answered(0, "a", {"candidate_0": False, "uq_ttc": True}, True),
+        answered(1, "a", {"candidate_0": True, "uq_ttc": True}, True),
+    ]
+    # The first sample has the reference's text, the accepted one another that cannot be compared with it.
+    odd = answered(2, "a", {"candidate_0": True, "uq_ttc": "unreadable"}, True)
+    found, expected = ttc.summary([*read, odd]), ttc.summary(read)
+    assert (found["num_problems"], found["unreadable_problems"]) == (2, 1)
+    assert found["benchmarks"]["a"]["unreadable_problems"] == 1
+    assert {**found, "unreadable_problems": 0, "benchmarks": None} == {**expected, "benchmarks": None}
+    assert "1 more left out, whose reference cannot be read" in ttc.table(found)
+    nothing = ttc.summary([odd])
+    assert (nothing["num_problems"], nothing["accepted"], nothing["methods"]) == (0, None, {})
+    assert "no problem" in ttc.table(nothing)
+
+
 def test_judging_helps_where_judges_know(whole: tuple[list[ttc.Answered], Asker]) -> None:
     """The script's judges refuse most wrong candidates; a paired gain over the first sample must show it."""
     found = ttc.summary(whole[0])["methods"]
     assert found["uq_ttc"]["over_candidate_0"]["low"] > 0
-    assert found["candidate_0"]["over_candidate_0"]["mean"] == 0
+    assert found["candidate_0"]["over_candidate_0"] is None
 
 
 def test_the_answer_as_an_exams_record(whole: tuple[list[ttc.Answered], Asker]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from veridistill.report import exams, sections
+from veridistill.report import builds, exams
 
 
 def difference(mean: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
@@ -16,13 +16,15 @@ def paired(before: float, after: float, *interval: float, num: int = 30) -> dict
     return found | difference(after - before, *interval)
 
 
-def sat(value: float | None, ungraded: float = 0.0) -> dict[str, Any]:
-    return {"pass_at_1": value, "num_problems": 30, "ungraded": ungraded}
+def sat(value: float | None, truncated: float = 0.0, no_answer: float = 0.0, **rare: float) -> dict[str, Any]:
+    never = {"refused": 0.0, "ungraded": 0.0, "ungraded_problems": 0, "unreadable_problems": 0}
+    rates = {"truncated": truncated, "no_answer": no_answer}
+    return {"pass_at_1": value, "num_problems": 30} | rates | never | rare
 
 
 WHOLE: dict[str, Any] = {
-    "base": {"benchmarks": {"aime26": sat(59.3), "hmmt_feb25": sat(39.3)}},
-    "after": {"benchmarks": {"aime26": sat(69.3, 2.5), "hmmt_feb25": sat(46.0)}},
+    "base": {"benchmarks": {"aime26": sat(59.3, 12.0, 4.5), "hmmt_feb25": sat(39.3)}},
+    "after": {"benchmarks": {"aime26": sat(69.3, 2.5, 0.5), "hmmt_feb25": sat(46.0)}},
     "gains": {
         "benchmarks": {"aime26": paired(59.3, 69.3, 1.0, 19.0), "hmmt_feb25": paired(39.3, 46.0)},
         "domains": {
@@ -45,20 +47,51 @@ def test_each_benchmark_has_a_row_and_a_domain_with_several_its_sum() -> None:
     assert table is not None
     first, second = table.rows
     assert first[:6] == ("aime26", "30", "59.3", "69.3", "+10.0", "[+1.0, +19.0]")
-    assert first[7] == "0.0 % / 2.5 %"
     assert second[5] == "–"
     assert "math: sum over aime26, hmmt_feb25 +16.7 [+4.0, +29.4], mean +8.3" in table.note
 
 
 def test_before_and_after_are_of_the_problems_that_their_difference_is_of() -> None:
     exam = {
-        "base": {"benchmarks": {"own": sat(100.0, 50.0)}},
+        "base": {"benchmarks": {"own": sat(100.0, ungraded=50.0)}},
         "after": {"benchmarks": {"own": sat(50.0)}},
         "gains": {"benchmarks": {"own": paired(100.0, 0.0, num=1)}},
     }
     table = exams.benchmarks(exam)
     assert table is not None
-    assert table.rows == (("own", "1", "100.0", "0.0", "−100.0", "–", "–", "50.0 % / 0.0 %"),)
+    assert table.rows == (("own", "1", "100.0", "0.0", "−100.0", "–", "–"),)
+
+
+def test_an_interval_by_the_rule_of_three_is_said_to_be_one() -> None:
+    alike = paired(50.0, 50.0, -10.0, 10.0) | {"method": "rule_of_three"}
+    gains = {"benchmarks": {"aime26": alike, "hmmt_feb25": paired(39.3, 46.0) | {"method": "t"}}}
+    table = exams.benchmarks(WHOLE | {"gains": gains})
+    assert table is not None
+    assert "aime26: all problems moved alike" in table.note
+    assert "hmmt_feb25" not in table.note
+
+
+def test_how_samples_ended_stands_beside_accuracy_before_and_after() -> None:
+    """A model that answers shorter may score higher because it comes to an end."""
+    table = exams.endings(WHOLE)
+    assert table is not None
+    assert table.header == ("benchmark", "pass@1", "truncated", "no answer")
+    assert table.rows[0] == ("aime26", "59.3 / 69.3", "12.0 / 2.5", "4.5 / 0.5")
+    alone = exams.endings({"base": WHOLE["base"]})
+    assert alone is not None
+    assert alone.rows[1] == ("hmmt_feb25", "39.3", "0.0", "0.0")
+
+
+def test_what_was_left_out_has_a_column_where_there_is_any() -> None:
+    exam = {
+        "base": {"benchmarks": {"own": sat(50.0, ungraded=2.5, unreadable_problems=1), "other": sat(1.0)}},
+        "after": {"benchmarks": {"own": sat(60.0, unreadable_problems=1), "other": sat(2.0)}},
+    }
+    table = exams.endings(exam)
+    assert table is not None
+    assert table.header[4:] == ("not graded", "problems without a readable reference")
+    assert table.rows[0][4:] == ("2.5 / 0.0", "1 / 1")
+    assert table.rows[1][4:] == ("0.0 / 0.0", "0 / 0")
 
 
 def test_a_sum_without_an_interval_says_so() -> None:
@@ -71,6 +104,7 @@ def test_a_sum_without_an_interval_says_so() -> None:
 @pytest.mark.parametrize("results", [{}, {"base": None, "gains": None}, {"base": {"pass_at_1": 3.0}}])
 def test_without_an_exam_there_is_no_table(results: dict[str, Any]) -> None:
     assert exams.benchmarks(results) is None
+    assert exams.endings(results) is None
     assert exams.test_time(results) == []
 
 
@@ -84,16 +118,20 @@ def test_methods_at_test_time_stand_beside_the_first_sample() -> None:
     method = {"accuracy": 68.0, "low": 50.1, "high": 81.4, "calls_per_problem": 41.5, "tokens": 123456}
     first = method | {"over_candidate_0": difference(0.0, 0.0, 0.0)}
     found = {"num_problems": 30, "accepted": 80.0, "methods": {"candidate_0": first, "uq_ttc": method}}
+    found["unreadable_problems"] = 2
     (table,) = exams.test_time({"ttc": {"base": found}})
     assert table.caption == "At test time, the model before"
     assert table.rows[1] == ("UQ-TTC", "68.0", "[50.1, 81.4]", "–", "–", "41.5", "123,456")
-    assert table.note == "30 problems; a candidate was accepted in 80.0 % of them."
+    assert table.note == (
+        "30 problems; a candidate was accepted in 80.0 % of them."
+        " 2 more are left out: their reference cannot be read."
+    )
 
 
 @pytest.mark.parametrize(("low", "passed"), [(0.02, True), (0.2, True), (0.31, False)])
 def test_accepted_canaries_are_a_gate(low: float, passed: bool) -> None:
     canaries = {"judged": 12, "accepted": 4, "low": low, "high": 0.6}
-    (limit,) = sections.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
+    (limit,) = builds.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
     assert limit.passed is passed
     assert limit.found.startswith("4 of 12")
-    assert sections.limits({"canaries": {"judged": 0, "low": None}}) == []
+    assert builds.limits({"canaries": {"judged": 0, "low": None}}) == []

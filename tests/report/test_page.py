@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from veridistill.config import Config
-from veridistill.report import page, sections
+from veridistill.report import about, page
 from veridistill.report.views import CandidateView, ExampleView, VoteView
 
 HOSTILE = (
@@ -19,16 +19,18 @@ VOID = {"meta", "br", "img", "link", "input", "hr"}
 RESULTS: dict[str, Any] = {
     "version": "0.1.0",
     "status": "complete",
-    "base": {"pass_at_1": 48.2, "se": 1.9, "num_problems": 300, "samples": 4},
-    "after": {"pass_at_1": 60.3, "se": 1.8, "num_problems": 300, "samples": 4},
-    "gain": {"mean": 12.1, "low": 9.0, "high": 15.2},
+    "base": {"pass_at_1": 48.2, "se": 1.9, "low": 44.5, "high": 51.9, "num_problems": 300, "samples": 4},
+    "after": {"pass_at_1": 60.3, "se": 1.8, "low": 56.8, "high": 63.8, "num_problems": 300, "samples": 4},
+    "gain": {"mean": 12.1, "low": 9.0, "high": 15.2, "method": "t"},
     "funnel": {
         "seeds": 1500,
         "candidates": 7412,
         "well_formed": 6890,
-        "cycle_consistency": 5120,
-        "factuality": 2204,
-        "correctness": 1021,
+        "stages": {
+            "cycle_consistency": {"asked": 1900, "passed": 1100, "ended": 700},
+            "factuality": {"asked": 6890, "passed": 2000, "ended": 4890},
+            "correctness": {"asked": 1400, "passed": 1050, "ended": 279},
+        },
         "kept": 1021,
     },
     "outcomes": {"accepted": 1021, "rejected": 5711, "malformed": 522, "unjudged": 158},
@@ -134,8 +136,12 @@ def test_the_page_says_what_the_results_say() -> None:
         "+12.1 points",
         "pass@1 went from 48.2 % to 60.3 %; 95 % interval of the difference 9.0 to 15.2 points.",
         "300 problems, 4 samples each",
+        "48.2 % (44.5 to 51.9)",
         "1,500 questions; a candidate was kept for 1,021 of them (68 %)",
         "6,890 (93 %)",
+        "cycle consistency asked about 1,900 of 6,890 passed 1,100, left open 100, ended 700",
+        "cycle consistency 1,900 1,100 700 100 4,990",
+        "accepted by all stages 1,021 (14 %)",
         "solve 7,412 301,221 1,301,020",
         "total 14,622 2,201,331 3,128,844",
         "12,044 tokens",
@@ -222,7 +228,7 @@ def test_each_part_may_be_missing(missing: str) -> None:
 
 
 def test_a_run_with_nothing_accepted_says_so() -> None:
-    funnel = dict.fromkeys(RESULTS["funnel"], 0) | {"seeds": 40, "candidates": 320}
+    funnel = dict.fromkeys(RESULTS["funnel"], 0) | {"seeds": 40, "candidates": 320, "stages": {}}
     results = RESULTS | {
         "status": "below_quality",
         "funnel": funnel,
@@ -251,6 +257,11 @@ def test_an_interval_around_zero_is_no_gain() -> None:
     text = Page(page.render(RESULTS | {"gain": {"mean": -0.4, "low": -3.0, "high": 2.2}}, [])).text
     assert "−0.4 points" in text
     assert "includes 0: this run shows no difference" in text
+    alike = {"mean": 0.0, "low": -10.0, "high": 10.0, "method": "rule_of_three"}
+    assert (
+        "moved alike, so the interval is by the rule of three"
+        in Page(page.render(RESULTS | {"gain": alike}, [])).text
+    )
 
 
 def test_only_the_base_was_examined() -> None:
@@ -318,5 +329,5 @@ def test_summaries_count_fates() -> None:
     ],
 )
 def test_it_says_who_judges(judge: dict[str, Any], said: str) -> None:
-    items = sections.subject({"config": {"judge": judge}})
+    items = about.subject({"config": {"judge": judge}})
     assert said in next(item.value for item in items if item.label == "roles")

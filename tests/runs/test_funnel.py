@@ -13,7 +13,8 @@ from veridistill.audit.shares import Clustered
 from veridistill.calls.ask import audited
 from veridistill.config import BuildSection
 from veridistill.engines.scripted import Script, ScriptedEngine
-from veridistill.method import Distilled, Plan
+from veridistill.method import Distilled, Judged, Plan
+from veridistill.records import Ballot, Candidate, Completion, Outcome, Verdict, Vote
 from veridistill.runs.funnel import Audit, Funnel
 
 PLAN = make_plan(4, 3)
@@ -80,13 +81,91 @@ def test_extra_stages_are_audited_and_have_no_say() -> None:
     summary = audit_of(found, 0.3, (*STAGES, "simple")).summary()
     assert summary is not None
     assert summary["stages"]["simple"]["candidates"] == summary["stages"]["factuality"]["candidates"]
-    funnel, plain = Funnel(STAGES), Funnel(STAGES)
+    funnel, plain = Funnel(STAGES, PLAN.votes), Funnel(STAGES, PLAN.votes)
     for distilled in found:
         funnel.add(distilled)
     for distilled in build(section, 40):
         plain.add(distilled)
     assert funnel.counts() == plain.counts()
     assert funnel.invalid_share == plain.invalid_share
+
+
+def counted(found: Sequence[Distilled]) -> Funnel:
+    funnel = Funnel(STAGES, PLAN.votes)
+    for distilled in found:
+        funnel.add(distilled)
+    return funnel
+
+
+BALLOTS: dict[str, Ballot] = {"y": "yes", "n": "no", "?": "invalid"}
+
+
+def judged(index: int, outcome: Outcome, ended_by: str | None, **ballots: str) -> Judged:
+    """A candidate with its votes by stage, one letter a vote."""
+    votes = tuple(
+        Vote(stage, number, BALLOTS[letter])
+        for stage, letters in ballots.items()
+        for number, letter in enumerate(letters)
+    )
+    verdict = Verdict("q", index, outcome, ended_by, votes)
+    return Judged(Candidate("q", index, "", Completion("", "stop", 1, 1)), verdict)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (judged(0, "malformed", "truncated"), [(0, 0, 0)] * 3),
+        (judged(0, "skipped", None), [(0, 0, 0)] * 3),
+        (
+            judged(0, "accepted", None, cycle_consistency="yyy", factuality="yyy", correctness="yyy"),
+            [(1, 1, 0)] * 3,
+        ),
+        # The cheapest stage first: it ends the candidate, and the others were never asked.
+        (judged(0, "rejected", "factuality", factuality="n"), [(0, 0, 0), (1, 0, 1), (0, 0, 0)]),
+        # A stage that was asked in part has neither passed the candidate nor ended it.
+        (
+            judged(0, "rejected", "correctness", factuality="yyy", cycle_consistency="y", correctness="yn"),
+            [(1, 0, 0), (1, 1, 0), (1, 0, 1)],
+        ),
+        (judged(0, "unjudged", "factuality", factuality="y?"), [(0, 0, 0), (1, 0, 1), (0, 0, 0)]),
+        # Asked exhaustively, two stages say no: the first of them ended it.
+        (
+            judged(
+                0,
+                "rejected",
+                "cycle_consistency",
+                cycle_consistency="nyy",
+                factuality="yyn",
+                correctness="yyy",
+            ),
+            [(1, 0, 1), (1, 0, 0), (1, 1, 0)],
+        ),
+    ],
+)
+def test_a_stage_counts_what_it_was_asked_passed_and_ended(
+    one: Judged, expected: list[tuple[int, int, int]]
+) -> None:
+    funnel = counted([Distilled(make_seeds(1)[0], (one,), ())])
+    stages = funnel.counts()["stages"]
+    assert list(stages) == list(STAGES)
+    assert [tuple(counts.values()) for counts in stages.values()] == expected
+
+
+@pytest.mark.parametrize("order", ["cheapest", "paper"])
+def test_no_stage_passes_what_it_was_not_asked(order: str) -> None:
+    lazy = counted(build(BuildSection(audit_share=0, order=order, speculation="off"), 120))
+    whole = counted(build(BuildSection(asks="exhaustive", order=order), 120))
+    for funnel in (lazy, whole):
+        counts = funnel.counts()
+        accepted = funnel.outcomes["accepted"]
+        for stage in counts["stages"].values():
+            assert accepted <= stage["passed"]
+            assert stage["passed"] + stage["ended"] <= stage["asked"] <= counts["well_formed"]
+        ended = sum(stage["ended"] for stage in counts["stages"].values())
+        assert ended == funnel.outcomes["rejected"] + funnel.outcomes["unjudged"]
+    stages = lazy.counts()["stages"]
+    assert min(stage["asked"] for stage in stages.values()) < lazy.counts()["well_formed"]
+    assert {stage["asked"] for stage in whole.counts()["stages"].values()} == {whole.counts()["well_formed"]}
 
 
 def test_without_audited_questions_there_is_no_audit() -> None:

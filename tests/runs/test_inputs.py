@@ -1,9 +1,13 @@
 """What a run reads: the benchmarks' questions that must not be among its seeds."""
 
 import json
+import sys
 from pathlib import Path
 
+import pytest
+
 from tests.commands import questions, results, settings, veridistill
+from veridistill.evaluation import intervals
 
 
 def build(folder: Path, seeds: Path, name: str) -> tuple[int, str]:
@@ -34,3 +38,18 @@ def test_a_file_of_problems_that_is_not_there_is_told_as_a_file(tmp_path: Path) 
     code, error = build(tmp_path, questions(tmp_path, 3), str(tmp_path / "none.jsonl"))
     assert code == 2
     assert "none.jsonl: cannot be read (No such file" in error
+
+
+def test_an_exam_without_scipy_ends_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"id": 1, "kind": "integer", "question": "What is 1 plus 1?", "answer": 2}\n')
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    intervals.t_quantile.cache_clear()
+    fields = settings(questions(tmp_path, 3), f"evaluation.problems={own}")
+    done = veridistill("run", "-d", tmp_path / "run", *fields)
+    assert (done.code, done.out) == (2, "")
+    assert "pip install 'veridistill[eval]'" in done.err
+    assert not (tmp_path / "run").exists()
+    assert veridistill("build", "-d", tmp_path / "run", *fields).code == 0, "a build needs no scipy"

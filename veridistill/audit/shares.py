@@ -1,9 +1,19 @@
-"""Shares of candidates, with intervals over the questions that they belong to. Pure."""
+"""Shares with 95 % intervals by Wilson, and shares of candidates over the questions that they belong to. Pure.
+
+Standard library only: builds use it, and need no packages of an extra.
+"""
 
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, sqrt
+from statistics import NormalDist
 
-from veridistill.evaluation.statistics import wilson
+_Z = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +76,19 @@ def share_of(hits: int, size: int) -> Share:
         return Share(None, None, None)
     interval = wilson(hits, size)
     return Share(hits / size, interval.low, interval.high)
+
+
+def wilson(successes: float, num: float) -> Interval:
+    """Wilson's 95 % score interval of a proportion, as fractions (Wilson 1927): never empty, also at 0 and 1.
+
+    Raises ValueError for a proportion that is none.
+    """
+    if not 0 <= successes <= num or num == 0:
+        raise ValueError(
+            f"successes must be between 0 and num, and num at least 1; found {successes} of {num}"
+        )
+    share, z2 = successes / num, _Z * _Z / num
+    centre = (share + z2 / 2) / (1 + z2)
+    half = _Z / (1 + z2) * sqrt(share * (1 - share) / num + z2 / (4 * num))
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Interval(0.0 if successes == 0 else low, 1.0 if successes == num else high)

@@ -48,7 +48,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Build, train, evaluate and report; the same command goes on with a run that was stopped."""
-    from veridistill.runs import pipeline, results
+    from veridistill.runs import figures, pipeline
 
     short = {
         "model": model,
@@ -63,7 +63,7 @@ def run(
     }
     with common.session(config, out, sets, short, fork, quiet) as session:
         found = common.complete(session, pipeline.run(session))
-        print(json.dumps(found, ensure_ascii=False) if as_json else results.summary_lines(found))
+        print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
         common.note(f"report: {session.run.report}")
 
 
@@ -82,14 +82,15 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Distil the seed questions into a dataset; with --dry-run, say what that would cost."""
-    from veridistill.runs import pipeline
+    from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
     with common.session(config, out, sets, short, fork, quiet) as session:
         if dry_run:
             common.show(common.complete(session, pipeline.dry_run(session)), as_json)
             return
-        common.show(common.complete(session, pipeline.build_step(session)), as_json)
+        found = common.complete(session, pipeline.build_step(session))
+        print(json.dumps(found, ensure_ascii=False) if as_json else figures.funnel_lines(found))
         common.note(f"dataset: {session.run.round(pipeline.next_round(session.run)).dataset}")
 
 
@@ -121,7 +122,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Sit the exam with the base model and, where there is one, the trained model."""
-    from veridistill.runs import pipeline, results
+    from veridistill.runs import figures, pipeline
 
     short = {
         "model": model, "problems": problems, "k": k,
@@ -141,7 +142,7 @@ def evaluate(
                 " (JSONL: id, kind, question, answer)"
             )
         found = common.complete(session, pipeline.evaluate_step(session))
-        print(json.dumps(found, ensure_ascii=False) if as_json else results.exam_lines(found))
+        print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
 def report(out: Out = DEFAULT_OUT) -> None:
@@ -153,6 +154,8 @@ def report(out: Out = DEFAULT_OUT) -> None:
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Say how far a run is."""
+    from veridistill.runs import figures
+
     stored_config(out)
     data = {"results": read_json(out / "results.json"), "progress": read_json(out / "progress.json")}
     if as_json:
@@ -163,8 +166,8 @@ def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     if progress:
         done = f"{progress.get('done')}" + (f" of {progress['total']}" if progress.get("total") else "")
         print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
-    for name, value in (found.get("funnel") or {}).items():
-        print(f"  {name:18} {value}")
+    if found.get("funnel"):
+        print(figures.funnel_lines(found["funnel"]))
 
 
 def init(

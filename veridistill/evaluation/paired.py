@@ -1,25 +1,19 @@
 """Before and after, compared: paired differences per benchmark, per domain and over all, in points. Pure.
 
-The headline interval is the paired t over questions (`statistics.mean_with_interval`). Beside it stands a bootstrap,
-which assumes no shape: questions are drawn anew within their benchmark, with all their samples, so it is a cluster
-bootstrap. The sum over the benchmarks of a domain is what the paper reports.
+The headline interval is the paired t over questions within their benchmarks (`intervals`). Beside it stands a
+bootstrap of the same means, which assumes no shape: questions are drawn anew within their benchmark, with all their
+samples, so it is a cluster bootstrap. The sum over the benchmarks of a domain is what the paper reports.
 """
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
-from statistics import fmean, variance
+from statistics import fmean
 from typing import Any
 
-from veridistill.evaluation.distributions import t_quantile
-from veridistill.evaluation.statistics import (
-    Interval,
-    Question,
-    by_question,
-    mean_with_interval,
-    question_means,
-)
+from veridistill.audit.shares import Interval
+from veridistill.evaluation.intervals import DIFFERENCES, Method, pooled, summed, varies
+from veridistill.evaluation.statistics import Question, by_question, points, question_means, unreadable
 from veridistill.records import Attempt
 
 DRAWS = 10_000
@@ -29,9 +23,11 @@ MOST_WORK = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A paired difference in points: `low`, `high` by t, then by bootstrap; None with fewer than two questions.
+    """A paired difference in points: `low`, `high` by `method`, then by bootstrap; None with fewer than two questions.
 
-    `before` and `after` are over the same `num_problems` questions; `left_out` had no graded sample on one side.
+    `before` and `after` are over the same `num_problems` questions; `left_out` had no graded sample on one side,
+    `unreadable` ones a reference that cannot be read.
+    There is no bootstrap of differences that are all equal, and none where a benchmark has one question.
     """
 
     before: float
@@ -39,10 +35,12 @@ class Difference:
     mean: float
     low: float | None
     high: float | None
+    method: Method | None
     bootstrap_low: float | None
     bootstrap_high: float | None
     num_problems: int
     left_out: int
+    unreadable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,7 @@ class Sum:
     mean: float
     low: float | None
     high: float | None
+    method: Method | None
     bootstrap_low: float | None
     bootstrap_high: float | None
 
@@ -90,6 +89,7 @@ class _Stratum:
     before: list[float]
     after: list[float]
     left_out: int
+    unreadable: int
     sums: list[float]
 
     @property
@@ -146,11 +146,12 @@ def _strata(before: list[Attempt], after: list[Attempt], draws: int, seed: int) 
     if asked.keys() != again.keys():
         odd = sorted(asked.keys() ^ again.keys())[:3]
         raise ValueError(f"before and after must hold the same questions; only one of them has {odd}")
+    without = unreadable(before) | unreadable(after)
     means = question_means(before), question_means(after)
     benchmarks: dict[str, list[Question]] = {}
     for question in asked:
         benchmarks.setdefault(question[0], []).append(question)
-    return [_stratum(name, questions, *means, draws, seed) for name, questions in benchmarks.items()]
+    return [_stratum(name, questions, *means, without, draws, seed) for name, questions in benchmarks.items()]
 
 
 def _stratum(
@@ -158,15 +159,18 @@ def _stratum(
     questions: Sequence[Question],
     before: Mapping[Question, float],
     after: Mapping[Question, float],
+    without: set[Question],
     draws: int,
     seed: int,
 ) -> _Stratum:
-    both = [question for question in questions if question in before and question in after]
+    readable = [question for question in questions if question not in without]
+    both = [question for question in readable if question in before and question in after]
     old, new = [before[question] for question in both], [after[question] for question in both]
     draws = max(min(draws, 1_000), min(draws, MOST_WORK // max(len(both), 1)))
     differences = [b - a for a, b in zip(old, new, strict=True)]
     sums = bootstrap_sums(differences, draws, f"{seed}/{benchmark}") if len(both) > 1 else []
-    return _Stratum(benchmark, old, new, len(questions) - len(both), sums)
+    left_out = len(readable) - len(both)
+    return _Stratum(benchmark, old, new, left_out, len(questions) - len(readable), sums)
 
 
 def _difference(strata: Sequence[_Stratum]) -> Difference | None:
@@ -174,18 +178,21 @@ def _difference(strata: Sequence[_Stratum]) -> Difference | None:
     pairs = [stratum for stratum in strata if stratum.num]
     if not pairs:
         return None
-    found = mean_with_interval([value for stratum in pairs for value in stratum.differences])
-    drawn = _drawn(pairs, [1 / found.num_problems] * len(pairs))
+    found = pooled([stratum.differences for stratum in pairs], DIFFERENCES)
+    num = sum(stratum.num for stratum in pairs)
+    drawn = _drawn(pairs, [1 / num] * len(pairs))
     return Difference(
         before=100 * fmean(value for stratum in pairs for value in stratum.before),
         after=100 * fmean(value for stratum in pairs for value in stratum.after),
-        mean=found.mean,
-        low=found.low,
-        high=found.high,
+        mean=100 * found.mean,
+        low=points(found.low),
+        high=points(found.high),
+        method=found.method,
         bootstrap_low=drawn.low if drawn else None,
         bootstrap_high=drawn.high if drawn else None,
-        num_problems=found.num_problems,
+        num_problems=num,
         left_out=sum(stratum.left_out for stratum in strata),
+        unreadable=sum(stratum.unreadable for stratum in strata),
     )
 
 
@@ -194,34 +201,25 @@ def _sum(strata: Sequence[_Stratum]) -> Sum | None:
     pairs = [stratum for stratum in strata if stratum.num]
     if not pairs:
         return None
-    total = sum(100 * fmean(stratum.differences) for stratum in pairs)
-    half = _half_width(pairs)
+    found = summed([stratum.differences for stratum in pairs], DIFFERENCES)
     drawn = _drawn(pairs, [1 / stratum.num for stratum in pairs])
     return Sum(
         benchmarks=tuple(stratum.benchmark for stratum in pairs),
-        sum=total,
-        mean=total / len(pairs),
-        low=None if half is None else total - half,
-        high=None if half is None else total + half,
+        sum=100 * found.mean,
+        mean=100 * found.mean / len(pairs),
+        low=points(found.low),
+        high=points(found.high),
+        method=found.method,
         bootstrap_low=drawn.low if drawn else None,
         bootstrap_high=drawn.high if drawn else None,
     )
 
 
-def _half_width(strata: Sequence[_Stratum], level: float = 0.95) -> float | None:
-    """Of the t interval of a sum of independent means, in points; degrees of freedom by Welch and Satterthwaite."""
-    if any(stratum.num < 2 for stratum in strata):
-        return None
-    parts = [variance(stratum.differences) / stratum.num for stratum in strata]
-    if not (whole := sum(parts)):
-        return 0.0
-    df = whole**2 / sum(part**2 / (stratum.num - 1) for part, stratum in zip(parts, strata, strict=True))
-    return 100 * t_quantile((1 + level) / 2, df) * sqrt(whole)
-
-
 def _drawn(strata: Sequence[_Stratum], weights: Sequence[float]) -> Interval | None:
-    """The percentile interval of a weighted sum over benchmarks, in points."""
-    if any(stratum.num < 2 for stratum in strata):
+    """The percentile interval of a weighted sum over benchmarks, in points; None where nothing can be drawn."""
+    if any(stratum.num < 2 for stratum in strata) or not any(
+        varies(stratum.differences) for stratum in strata
+    ):
         return None
     columns = zip(*(stratum.sums for stratum in strata), strict=False)  # the shortest number of draws
     found = percentile_interval(

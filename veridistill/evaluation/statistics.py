@@ -2,22 +2,23 @@
 
 Questions are the sampling unit. A standard error over repeated runs of the same questions ignores that another set of
 questions would have given another result, and understates it two to eight times; so every error here is over
-questions, of the per-question means, and the one over runs stands beside it for comparison alone. Unless a name says
-otherwise, figures are percentage *points*: 59.3 means 59.3 %.
+questions, of the per-question means, and the one over runs stands beside it for comparison alone. `intervals` makes
+the intervals. Unless a name says otherwise, figures are percentage *points*: 59.3 means 59.3 %.
 
 A sample that could not be graded (`Attempt.correct` is None) is neither right nor wrong: it is left out of the means
-and counted. A question without a graded sample is left out and counted, in a paired difference on both sides.
-Comparisons of whole exams are `paired`'s.
+and counted. A question without a graded sample is left out and counted, in a paired difference on both sides. So is one
+whose reference cannot be read, whatever became of its single samples.
+`paired` compares whole exams.
 """
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import sqrt
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
 from veridistill.decide import pass_at_k
-from veridistill.evaluation.distributions import t_quantile
+from veridistill.evaluation.intervals import DIFFERENCES, Method, pooled, pooled_share
 from veridistill.records import Attempt
 
 Question = tuple[str, str]
@@ -29,14 +30,17 @@ Means = Mapping[Question, float]
 
 @dataclass(frozen=True, slots=True)
 class PassAt1:
-    """`pass_at_1` and its standard error over questions, in points; `samples` is k, per question.
+    """`pass_at_1`, its standard error over questions and its 95 % interval, in points; `samples` is k, per question.
 
-    `num_problems` counts the questions with a graded sample. `pass_at_1` is None without any, `se` with fewer than two;
-    `samples` is the smallest k where questions differ.
+    `num_problems` counts the questions with a graded sample. `pass_at_1` is None without any, the error and the
+    interval with fewer than two; `samples` is the smallest k where questions differ.
     """
 
     pass_at_1: float | None
     se: float | None
+    low: float | None
+    high: float | None
+    method: Method | None
     num_problems: int
     samples: int
 
@@ -47,12 +51,16 @@ class Description:
 
     `se_runs`: the standard error over runs, the sample index being the run: how well k repetitions of *these*
     questions agree, no error of the model. `pass_at_k`: unbiased, by k. `truncated`: ended by anything but a stop
-    (the refused are not among them). `tokens`: mean completion tokens of a sample. `ungraded_problems`: left out of
-    every mean.
+    (the refused are not among them). `tokens`: mean completion tokens of a sample. Left out of every mean:
+    `ungraded_problems`, without a graded sample, and `unreadable_problems`, whose reference cannot be read; `ungraded`
+    is the share of samples that the grader failed on, so the latter are not in it.
     """
 
     pass_at_1: float | None
     se: float | None
+    low: float | None
+    high: float | None
+    method: Method | None
     se_runs: float | None
     num_problems: int
     samples: int
@@ -63,6 +71,7 @@ class Description:
     refused: float
     ungraded: float
     ungraded_problems: int
+    unreadable_problems: int
     tokens: float
 
 
@@ -91,13 +100,8 @@ class Gain:
     mean: float
     low: float | None
     high: float | None
+    method: Method | None
     num_problems: int
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    low: float
-    high: float
 
 
 def by_question(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
@@ -110,9 +114,17 @@ def by_question(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
     return groups
 
 
+def unreadable(attempts: Iterable[Attempt]) -> set[Question]:
+    """The questions whose reference cannot be read, as at least one of their samples shows."""
+    return {(a.benchmark, a.problem_id) for a in attempts if a.outcome == "unreadable_reference"}
+
+
 def graded(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
-    """`by_question` of what could be graded."""
-    return by_question(attempt for attempt in attempts if attempt.correct is not None)
+    """`by_question` of what could be graded, without the questions whose reference cannot be read."""
+    found = list(attempts)
+    without = unreadable(found)
+    groups = by_question(attempt for attempt in found if attempt.correct is not None)
+    return {question: group for question, group in groups.items() if question not in without}
 
 
 def question_means(attempts: Iterable[Attempt]) -> dict[Question, float]:
@@ -125,13 +137,29 @@ def pass_at_1(attempts: Iterable[Attempt]) -> PassAt1:
     groups = by_question(attempts)
     if not groups:
         raise ValueError("pass@1 needs at least one attempt; found none")
-    means = list(question_means(attempt for group in groups.values() for attempt in group).values())
+    means = question_means(attempt for group in groups.values() for attempt in group)
+    found = pooled_share(by_benchmark(means)) if means else None
     return PassAt1(
-        pass_at_1=100 * fmean(means) if means else None,
-        se=100 * stdev(means) / sqrt(len(means)) if len(means) > 1 else None,
+        pass_at_1=100 * found.mean if found else None,
+        se=points(found.se) if found else None,
+        low=points(found.low) if found else None,
+        high=points(found.high) if found else None,
+        method=found.method if found else None,
         num_problems=len(means),
         samples=min(len(group) for group in groups.values()),
     )
+
+
+def by_benchmark(values: Means) -> list[list[float]]:
+    """The values of the questions of each benchmark."""
+    strata: dict[str, list[float]] = {}
+    for (benchmark, _), value in values.items():
+        strata.setdefault(benchmark, []).append(value)
+    return list(strata.values())
+
+
+def points(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
 def se_over_runs(attempts: Iterable[Attempt]) -> float | None:
@@ -154,11 +182,11 @@ def mean_pass_at_k(attempts: Iterable[Attempt], k: int) -> float:
 
     Raises ValueError when a question has fewer than k samples, or none has k graded ones.
     """
-    groups = by_question(attempts).values()
-    if any(len(group) < k for group in groups):
+    found = list(attempts)
+    if any(len(group) < k for group in by_question(found).values()):
         raise ValueError(f"k must be between 1 and the number of samples; found k={k}")
-    known = [[a.correct for a in group if a.correct is not None] for group in groups]
-    return 100 * fmean(pass_at_k(len(right), sum(right), k) for right in known if len(right) >= k)
+    right = [(len(group), sum(a.correct is True for a in group)) for group in graded(found).values()]
+    return 100 * fmean(pass_at_k(num, correct, k) for num, correct in right if num >= k)
 
 
 Form = Callable[[Attempt], Hashable | None]
@@ -195,21 +223,19 @@ def describe(attempts: Iterable[Attempt], form: Form = _text) -> Description:
     """`form` is `majority_at_k`'s. Raises ValueError when there are no attempts."""
     found = list(attempts)
     first = pass_at_1(found)
-    asked = len(by_question(found))
+    asked, without = len(by_question(found)), unreadable(found)
     least = min((len(group) for group in graded(found).values()), default=0)
     return Description(
-        first.pass_at_1,
-        first.se,
-        se_over_runs(found),
-        first.num_problems,
-        first.samples,
-        {k: mean_pass_at_k(found, k) for k in _ladder(min(least, first.samples))},
-        majority_at_k(found, form),
+        **asdict(first),
+        se_runs=se_over_runs(found),
+        pass_at_k={k: mean_pass_at_k(found, k) for k in _ladder(min(least, first.samples))},
+        majority_at_k=majority_at_k(found, form),
         truncated=100 * fmean(a.finish_reason not in ("stop", "refused") for a in found),
         no_answer=100 * fmean(a.outcome == "no_answer" for a in found),
         refused=100 * fmean(a.outcome == "refused" for a in found),
-        ungraded=100 * fmean(a.correct is None for a in found),
-        ungraded_problems=asked - first.num_problems,
+        ungraded=100 * fmean(a.correct is None and (a.benchmark, a.problem_id) not in without for a in found),
+        ungraded_problems=asked - first.num_problems - len(without),
+        unreadable_problems=len(without),
         tokens=fmean(a.completion_tokens for a in found),
     )
 
@@ -223,18 +249,18 @@ def _share_right(group: Sequence[Attempt]) -> float:
     return fmean(attempt.correct is True for attempt in group)
 
 
-def gain(before: Means, after: Means, level: float = 0.95) -> Gain:
-    """The paired difference after - before over the same questions, with its t interval.
+def gain(before: Means, after: Means) -> Gain:
+    """The paired difference after - before over the same questions, with its interval.
 
     Raises ValueError when the questions differ: an unpaired comparison would be another, far wider one.
     """
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())[:3]
         raise ValueError(f"before and after must hold the same questions; only one of them has {odd}")
-    return mean_with_interval([after[question] - before[question] for question in before], level)
+    return mean_gain({question: after[question] - before[question] for question in before})
 
 
-def pooled_gain(runs: Sequence[tuple[Means, Means]], level: float = 0.95) -> Gain:
+def pooled_gain(runs: Sequence[tuple[Means, Means]]) -> Gain:
     """The gain over several run seeds: per question the mean difference over its runs, then over questions.
 
     Runs may share questions or have their own. The interval is over questions: it says how well these runs'
@@ -242,33 +268,13 @@ def pooled_gain(runs: Sequence[tuple[Means, Means]], level: float = 0.95) -> Gai
     """
     differences: dict[Question, list[float]] = {}
     for before, after in runs:
-        gain(before, after, level)  # the same check of the pairing
+        gain(before, after)  # the same check of the pairing
         for question in before:
             differences.setdefault(question, []).append(after[question] - before[question])
-    return mean_with_interval([fmean(values) for values in differences.values()], level)
+    return mean_gain({question: fmean(values) for question, values in differences.items()})
 
 
-def mean_with_interval(differences: Sequence[float], level: float = 0.95) -> Gain:
-    """The mean of shares (of 1) in points, with its t interval."""
-    num = len(differences)
-    if num == 0:
-        raise ValueError("a gain needs at least one question; found none")
-    mean = 100 * fmean(differences)
-    if num < 2:
-        return Gain(mean, None, None, num)
-    half = t_quantile((1 + level) / 2, num - 1) * 100 * stdev(differences) / sqrt(num)
-    return Gain(mean, mean - half, mean + half, num)
-
-
-def wilson(successes: float, num: float, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion, as fractions (Wilson 1927); honest near 0 and 1."""
-    if not 0 <= successes <= num or num == 0:
-        raise ValueError(
-            f"successes must be between 0 and num, and num at least 1; found {successes} of {num}"
-        )
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, z2 = successes / num, z * z / num
-    centre = (share + z2 / 2) / (1 + z2)
-    half = z / (1 + z2) * sqrt(share * (1 - share) / num + z2 / (4 * num))
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Interval(0.0 if successes == 0 else low, 1.0 if successes == num else high)
+def mean_gain(differences: Means) -> Gain:
+    """The mean of the questions' differences (of shares) in points, with its interval."""
+    found = pooled(by_benchmark(differences), DIFFERENCES)
+    return Gain(100 * found.mean, points(found.low), points(found.high), found.method, len(differences))

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal, get_args
 
+from veridistill.audit.shares import wilson
 from veridistill.calls.ask import Asker
 from veridistill.calls.watch import watched
 from veridistill.domains import DOMAINS
-from veridistill.evaluation.statistics import mean_with_interval, most_frequent, wilson
+from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
 from veridistill.grading.compare import comparison, expressions
 from veridistill.grading.graders import Graders
@@ -68,6 +69,11 @@ class Answered:
     valid: bool
     reply: Completion
     answers: dict[Method, Answer]
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the problem's reference cannot be read, as the grade of one method shows."""
+        return any(answer.grade.outcome == "unreadable_reference" for answer in self.answers.values())
 
     def attempt(self) -> Attempt:
         """The answer of `uq_ttc` as an exam's record; its index is the candidate's."""
@@ -214,7 +220,8 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     """By method, over all problems and for each benchmark; accuracies and differences in points with 95 % intervals.
 
-    A method is there when every problem has it. Raises ValueError when there are no problems.
+    A method is there when every problem has it. Problems whose reference cannot be read are counted, and left out of
+    all else with their cost. Raises ValueError when there are no problems.
     """
     if not answered:
         raise ValueError("a summary needs at least one problem; found none")
@@ -225,14 +232,16 @@ def summary(answered: Sequence[Answered]) -> dict[str, Any]:
 
 
 def _part(answered: Sequence[Answered]) -> dict[str, Any]:
-    methods = [method for method in METHODS if all(method in one.answers for one in answered)]
-    accepted = [one.answers["uq_ttc"].grade.correct for one in answered if one.valid]
+    readable = [one for one in answered if not one.unreadable]
+    methods = [method for method in METHODS if readable and all(method in one.answers for one in readable)]
+    accepted = [one.answers["uq_ttc"].grade.correct for one in readable if one.valid]
     known = [right for right in accepted if right is not None]
     return {
-        "num_problems": len(answered),
-        "accepted": 100 * len(accepted) / len(answered),
+        "num_problems": len(readable),
+        "unreadable_problems": len(answered) - len(readable),
+        "accepted": 100 * len(accepted) / len(readable) if readable else None,
         "accepted_right": 100 * fmean(known) if known else None,
-        "methods": {method: _of_method(answered, method) for method in methods},
+        "methods": {method: _of_method(readable, method) for method in methods},
     }
 
 
@@ -257,11 +266,15 @@ def _of_method(answered: Sequence[Answered], method: Method) -> dict[str, Any]:
 
 
 def _over_candidate_0(answered: Sequence[Answered], method: Method) -> dict[str, Any] | None:
-    pairs = [
-        (one.answers[method].grade.correct, one.answers["candidate_0"].grade.correct) for one in answered
-    ]
-    differences = [float(own) - first for own, first in pairs if own is not None and first is not None]
-    return asdict(mean_with_interval(differences)) if differences else None
+    """None for candidate 0 itself: there is nothing to estimate."""
+    if method == "candidate_0":
+        return None
+    differences: dict[Question, float] = {}
+    for one in answered:
+        own, first = (one.answers[name].grade.correct for name in (method, "candidate_0"))
+        if own is not None and first is not None:
+            differences[one.problem.benchmark, one.problem.problem_id] = float(own) - first
+    return asdict(mean_gain(differences)) if differences else None
 
 
 def table(found: dict[str, Any]) -> str:
@@ -277,8 +290,16 @@ def table(found: dict[str, Any]) -> str:
         lines.append(
             f"{name:18} {accuracy:>8}  {interval:15} {one['calls']:9,} {one['tokens']:12,} {rate:>22}"
         )
-    right = "" if found["accepted_right"] is None else f", {found['accepted_right']:.1f} % of them right"
-    lines.append(
-        f"{found['num_problems']} problems; a candidate accepted in {found['accepted']:.1f} %{right}"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, _words(found)])
+
+
+def _words(found: dict[str, Any]) -> str:
+    if found["accepted"] is None:
+        words = "no problem to compare on"
+    else:
+        words = f"{found['num_problems']} problems; a candidate accepted in {found['accepted']:.1f} %"
+    if found["accepted_right"] is not None:
+        words += f", {found['accepted_right']:.1f} % of them right"
+    if found["unreadable_problems"]:
+        words += f"; {found['unreadable_problems']} more left out, whose reference cannot be read"
+    return words

@@ -1,45 +1,169 @@
-"""What the report says of exams beyond the headline: every benchmark, and the cascade at test time.
+"""What the report says of exams: the headline, every benchmark, and the cascade at test time.
 
-Reads `results.json` as `sections` does, and is as forgiving of what is missing.
+Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+leaves it out.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from veridistill.report.sections import NONE, Results, Table, count, decimal, label, number, part
+from veridistill.report.values import (
+    NONE,
+    PERCENT,
+    Results,
+    Table,
+    count,
+    decimal,
+    label,
+    number,
+    pairs,
+    part,
+)
 
 _WHICH = {"base": "before", "after": "after"}
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval, where one is known, in percent or percentage points."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> str:
+        return (
+            NONE if self.low is None or self.high is None else f"{decimal(self.low)} to {decimal(self.high)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`figure` is set large; `sentence` says it in words."""
+
+    figure: str
+    sentence: str
+
+
+def exam(results: Results, which: str) -> Estimate | None:
+    """pass@1 of "base" or "after" in percent."""
+    return _estimate(part(results, which), "pass_at_1")
+
+
+def gain(results: Results) -> Estimate | None:
+    """The paired difference in percentage points."""
+    return _estimate(part(results, "gain"), "mean")
+
+
+def _estimate(found: Any, name: str) -> Estimate | None:
+    mean = number(part(found, name))
+    if mean is None:
+        return None
+    return Estimate(mean, number(part(found, "low")), number(part(found, "high")))
+
+
+def headline(results: Results) -> Headline:
+    difference, before, after = gain(results), exam(results, "base"), exam(results, "after")
+    if difference is not None:
+        return Headline(
+            f"{_signed(difference.mean)} points", _gain_sentence(results, difference, before, after)
+        )
+    if before is not None:
+        return Headline(
+            f"{decimal(before.mean)}{PERCENT} before", "There is no exam after training to compare it with."
+        )
+    kept = number(part(results, "funnel", "kept"))
+    made = "" if kept is None else f"This run kept {count(kept)} {'example' if kept == 1 else 'examples'}. "
+    return Headline("No exam", made + _no_exam(results))
+
+
+def _no_exam(results: Results) -> str:
+    """Why there is nothing to compare."""
+    section = part(results, "config", "evaluation")
+    if part(section, "problems") is None and not part(section, "benchmarks"):
+        return (
+            "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
+        )
+    return "The exam was not sat, so no gain was measured."
+
+
+def _gain_sentence(
+    results: Results, difference: Estimate, before: Estimate | None, after: Estimate | None
+) -> str:
+    words = "pass@1"
+    if before is not None and after is not None:
+        words += f" went from {decimal(before.mean)}{PERCENT} to {decimal(after.mean)}{PERCENT}"
+    if difference.low is None or difference.high is None:
+        return f"{words}; the difference has no interval."
+    words += f"; 95 % interval of the difference {difference.interval} points."
+    if part(results, "gain", "method") == "rule_of_three":
+        words += " All problems moved alike, so the interval is by the rule of three."
+    if difference.low <= 0 <= difference.high:
+        words += " The interval includes 0: this run shows no difference."
+    return words
+
+
+def exam_note(results: Results) -> str:
+    """How the exam was sat, or nothing."""
+    problems, samples = (
+        number(part(results, "base", "num_problems")),
+        number(part(results, "base", "samples")),
+    )
+    if problems is None:
+        return ""
+    sampled = "" if samples is None else f", {count(samples)} {'sample' if samples == 1 else 'samples'} each"
+    return f"{count(problems)} problems{sampled}. Intervals are over problems; the difference is paired."
+
+
 def benchmarks(results: Results) -> Table | None:
     """Each benchmark's pass@1 and paired difference, when there is an exam at all."""
-    before, after = (part(results, which, "benchmarks") or {} for which in _WHICH)
-    names = list(dict.fromkeys([*before, *after]))
-    if not names:
-        return None
-    rows = [(name, *_benchmark(results, name)) for name in names]
-    header = (
-        "benchmark",
-        "problems",
-        "before",
-        "after",
-        "difference",
-        "95 % interval",
-        "by bootstrap",
-        "not graded",
+    rows = [(name, *_benchmark(results, name)) for name in _names(results)]
+    header = ("benchmark", "problems", "before", "after", "difference", "95 % interval", "by bootstrap")
+    return Table("By benchmark", header, tuple(rows), note=_sums(results)) if rows else None
+
+
+def endings(results: Results) -> Table | None:
+    """How each benchmark's samples ended, beside pass@1, before and after; what never happened has no column."""
+    names = _names(results)
+    columns = {"pass_at_1": "pass@1", "truncated": "truncated", "no_answer": "no answer"}
+    rare = {
+        "refused": "refused",
+        "ungraded": "not graded",
+        "ungraded_problems": "problems not graded",
+        "unreadable_problems": "problems without a readable reference",
+    }
+    sides = [[part(results, which, "benchmarks", name) for which in _WHICH] for name in names]
+    columns |= {key: words for key, words in rare.items() if any(part(s, key) for row in sides for s in row)}
+    rows = [
+        (name, *(" / ".join(_ending(key, side) for side in row if side) for key in columns))
+        for name, row in zip(names, sides, strict=True)
+    ]
+    note = "Before / after, in % of each model’s samples; columns of problems count them."
+    return (
+        Table("How samples ended", ("benchmark", *columns.values()), tuple(rows), note=note) if rows else None
     )
-    return Table("By benchmark", header, tuple(rows), note=_sums(results))
+
+
+def _ending(key: str, side: Any) -> str:
+    return count(part(side, key)) if key.endswith("_problems") else _points(part(side, key))
+
+
+def _names(results: Results) -> list[str]:
+    """The benchmarks of the exams."""
+    found = [name for which in _WHICH for name, _ in pairs(part(results, which, "benchmarks"))]
+    return list(dict.fromkeys(found))
 
 
 def _benchmark(results: Results, name: str) -> tuple[str, ...]:
-    """With a difference, all figures but the last are of the problems that were graded on both sides."""
+    """With a difference, all figures are of the problems that were graded on both sides."""
     sides = [part(results, which, "benchmarks", name) for which in _WHICH]
     difference = part(results, "gains", "benchmarks", name)
     before, after = (
         (part(difference, words) if difference else part(side, "pass_at_1"))
         for words, side in zip(_WHICH.values(), sides, strict=True)
     )
-    ungraded = [f"{_points(part(side, 'ungraded'))} %" for side in sides if side]
     return (
         count(part(difference or sides[0] or sides[1], "num_problems")),
         _points(before),
@@ -47,7 +171,6 @@ def _benchmark(results: Results, name: str) -> tuple[str, ...]:
         _signed(part(difference, "mean")),
         _interval(difference),
         _interval(difference, "bootstrap_"),
-        " / ".join(ungraded),
     )
 
 
@@ -62,8 +185,23 @@ def _sums(results: Results) -> str:
             told = "without an interval" if (interval := _interval(total)) == NONE else interval
             found.append(f"{domain}: sum over {', '.join(names)} {sum_} {told}, mean {mean}.")
     return " ".join(
-        ["Points; before, after and their difference are over the problems graded in both.", *found]
+        [
+            "Points; before, after and their difference are over the problems graded in both.",
+            *found,
+            *_alike(results),
+        ]
     )
+
+
+def _alike(results: Results) -> list[str]:
+    """Which intervals are by the rule of three."""
+    names = [
+        name
+        for name, one in pairs(part(results, "gains", "benchmarks"))
+        if part(one, "method") == "rule_of_three"
+    ]
+    why = "all problems moved alike; of n problems up to 3 in n could be otherwise (rule of three)."
+    return [f"{', '.join(names)}: {why}"] if names else []
 
 
 def test_time(results: Results) -> list[Table]:
@@ -80,7 +218,7 @@ def _methods(words: str, summary: Any) -> Table:
             _interval(one, show=_points),
             _signed(part(one, "over_candidate_0", "mean")),
             _interval(part(one, "over_candidate_0")),
-            decimal(part(one, "calls_per_problem")),
+            _points(part(one, "calls_per_problem")),
             count(part(one, "tokens")),
         )
         for name, one in (part(summary, "methods") or {}).items()
@@ -98,6 +236,8 @@ def _methods(words: str, summary: Any) -> Table:
     note = (
         f"{count(part(summary, 'num_problems'))} problems; a candidate was accepted in {accepted} % of them."
     )
+    if number(part(summary, "unreadable_problems")):
+        note += f" {count(part(summary, 'unreadable_problems'))} more are left out: their reference cannot be read."
     return Table(f"At test time, the model {words}", header, tuple(rows), note=note)
 
 

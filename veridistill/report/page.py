@@ -1,8 +1,8 @@
 """`report.html`: one file that opens offline, forever. No script, no font and no image from anywhere.
 
 Jinja2 escapes every value (autoescape); only the figures, built as XML trees, are marked safe. A content
-security policy in the page forbids scripts on top of that. Words and tables come from `sections`, figures
-from `plots`.
+security policy in the page forbids scripts on top of that. Words and tables come from `exams`,
+`builds` and `about`, figures from `plots`.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from veridistill.report import exams, plots, sections
-from veridistill.report.sections import Results
+from veridistill.report import about, builds, exams, plots, values
+from veridistill.report.values import Results
 from veridistill.report.views import CandidateView, ExampleView
 
 LONGEST = 40_000
@@ -45,14 +45,17 @@ def write(run_dir: Path, results: Results, examples: Sequence[ExampleView]) -> P
 
 def render(results: Results, examples: Sequence[ExampleView]) -> str:
     """The page as text."""
-    figures = sections.funnel(results)
-    estimates = sections.exam(results, "base"), sections.exam(results, "after"), sections.gain(results)
+    levels, stages = builds.levels(results), builds.stages(results)
+    estimates = exams.exam(results, "base"), exams.exam(results, "after"), exams.gain(results)
     page = _template().render(
-        s=sections,
+        v=values,
         e=exams,
+        b=builds,
+        a=about,
         results=results,
-        title=sections.part(results, "config", "model", "path") or "a run",
-        funnel=Markup(plots.funnel(figures)) if figures else "",
+        title=values.part(results, "config", "model", "path") or "a run",
+        funnel=Markup(plots.funnel(levels, stages)) if levels else "",
+        stages=stages,
         intervals=Markup(plots.intervals(*estimates)),
         examples=examples,
     )
@@ -91,7 +94,7 @@ def excerpt(text: str, length: int = 160) -> str:
 
 def fate(candidate: CandidateView) -> str:
     """What became of a candidate, in words."""
-    by = sections.label(candidate.rejected_by) if candidate.rejected_by else ""
+    by = values.label(candidate.rejected_by) if candidate.rejected_by else ""
     if candidate.outcome == "accepted":
         return "accepted and kept" if candidate.kept else "accepted, not kept"
     if candidate.outcome == "rejected":

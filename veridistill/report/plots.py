@@ -9,30 +9,67 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from veridistill.report.sections import PERCENT, Bar, Estimate, decimal, share
+from veridistill.report.builds import Bar, StageBar
+from veridistill.report.exams import Estimate
+from veridistill.report.values import PERCENT, decimal, share
 
 _ROW = 50
+_STAGE_ROW = 70
 _UNFIT = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def funnel(bars: Sequence[Bar]) -> str:
-    """One bar a level, its length the count, with the fall to the next level as a paler shape."""
-    whole = max((bar.count for bar in bars), default=0)
-    svg = _figure(
-        len(bars) * _ROW,
-        "Funnel of the candidates",
-        "; ".join(f"{bar.label}: {bar.count:,} ({share(bar.count, whole)})" for bar in bars),
-    )
-    for upper, lower, row in zip(bars, bars[1:], range(len(bars)), strict=False):
-        _fall(svg, row * _ROW + 40, _percent(upper.count, whole), _percent(lower.count, whole))
-    for row, bar in enumerate(bars):
-        top = row * _ROW
-        _text(svg, "6", top + 16, bar.label, "label")
-        _text(svg, "100%", top + 16, f"{bar.count:,}  ({share(bar.count, whole)})", "figure", "end")
-        kind = "bar last" if row == len(bars) - 1 else "bar"
-        width = f"{_percent(bar.count, whole):.3f}%" if bar.count else "1"
-        _add(svg, "rect", x="0", y=top + 24, width=width, height=16, **{"class": kind})
+def funnel(levels: Sequence[Bar], stages: Sequence[StageBar]) -> str:
+    """The candidates of each level; under the well-formed ones, what each stage did with them.
+
+    A level's bar is as long as its count. A stage's bar is as long as all well-formed candidates, in four parts:
+    passed, left open, ended, and (an outline) never asked about.
+    """
+    whole = max((bar.count for bar in levels), default=0)
+    told = [f"{bar.label}: {bar.count:,} ({share(bar.count, whole)})" for bar in levels]
+    told += [f"{bar.label}: {_of_stage(bar)}" for bar in stages]
+    height = len(levels) * _ROW + len(stages) * _STAGE_ROW
+    svg, top = _figure(height, "Funnel of the candidates", "; ".join(told)), 0
+    for row, bar in enumerate(levels):
+        if row == 2:  # between what is well formed and what is accepted
+            top = _stages(svg, top, stages, whole)
+        _level(svg, top, bar, whole, "bar last" if row == len(levels) - 1 else "bar")
+        top += _ROW
+    if len(levels) < 3:
+        _stages(svg, top, stages, whole)
     return _render(svg)
+
+
+def _level(svg: ElementTree.Element, top: int, bar: Bar, whole: int, kind: str) -> None:
+    _text(svg, "0", top + 16, bar.label, "label")
+    _text(svg, "100%", top + 16, f"{bar.count:,}  ({share(bar.count, whole)})", "figure", "end")
+    width = f"{_percent(bar.count, whole):.3f}%" if bar.count else "1"
+    _add(svg, "rect", x="0", y=top + 24, width=width, height=16, **{"class": kind})
+
+
+def _stages(svg: ElementTree.Element, top: int, stages: Sequence[StageBar], whole: int) -> int:
+    for bar in stages:
+        _text(svg, "0", top + 16, bar.label, "label")
+        _text(svg, "100%", top + 16, f"asked about {bar.asked:,} of {bar.well_formed:,}", "figure", "end")
+        parts = (
+            (bar.passed, "passed"), (bar.left_open, "open"), (bar.ended, "ended"), (bar.not_asked, "unasked")
+        )  # fmt: skip
+        left = 0
+        for count, kind in parts:
+            if count:
+                x, width = (f"{_percent(value, whole):.3f}%" for value in (left, count))
+                _add(svg, "rect", x=x, y=top + 24, width=width, height=16, **{"class": f"part {kind}"})
+            left += count
+        words = f"passed {bar.passed:,}, left open {bar.left_open:,}, ended {bar.ended:,}"
+        _text(svg, "0", top + 57, words, "tick")
+        top += _STAGE_ROW
+    return top
+
+
+def _of_stage(bar: StageBar) -> str:
+    return (
+        f"asked about {bar.asked:,} of {bar.well_formed:,}, passed {bar.passed:,}, left open {bar.left_open:,},"
+        f" ended {bar.ended:,}"
+    )
 
 
 def intervals(before: Estimate | None, after: Estimate | None, gain: Estimate | None) -> str:
@@ -110,14 +147,6 @@ def _whisker(svg: ElementTree.Element, axis: Sequence[float], place: Estimate, y
         for x in (low, high):
             _add(svg, "line", x1=x, x2=x, y1=y - 5, y2=y + 5, **{"class": f"whisker {kind}"})
     _add(svg, "circle", cx=f"{_along(axis, place.mean):.3f}%", cy=y, r=5, **{"class": f"dot {kind}"})
-
-
-def _fall(svg: ElementTree.Element, y: int, upper: float, lower: float) -> None:
-    """The shape between two bars. A stretched inner view box is what lets a polygon use percentages."""
-    attributes = {"viewBox": "0 0 100 100", "preserveAspectRatio": "none"}
-    inner = _add(svg, "svg", x="0", y=y, width="100%", height=_ROW - 16, **attributes)
-    points = f"0,0 {upper:.3f},0 {lower:.3f},100 0,100"
-    _add(inner, "polygon", points=points, **{"class": "fall"})
 
 
 def _figure(height: int, title: str, description: str) -> ElementTree.Element:

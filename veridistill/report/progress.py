@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TextIO
 
-from veridistill.report.sections import count, duration, share
+from veridistill.report.values import count, duration, share
 
 Show = Literal["auto", "live", "plain", "quiet"]
 Fact = int | float | str

@@ -102,7 +102,7 @@ def source(run: RunDir) -> Source:
             f" with: {again}"
         )
     rounds = results.read(run).get("rounds")
-    if not rounds:
+    if not rounds or not rounds[0]:
         raise ConfigError(f"{run.path}: has not been built to its end; run: {again}")
     missing = f"{run.path}: a reply is missing that the exhaustive procedure asks for; run: {again}"
     built, judged_by = rounds[0], rounds[0]["judge"]
@@ -123,7 +123,7 @@ class _Trial:
         self._asker: Asker = replayer(
             source.engine, recorded, self._policy, source.run.config.seed, source.judge
         )
-        self._funnel = Funnel(self.plan.stages)
+        self._funnel = Funnel(self.plan.stages, self.plan.votes)
         self._curation = rows.Curation()
         self._curator = rows.Curator(source.engine.stop_ids, source.tokenizer)
         self._examples = stack.enter_context(tables.EXAMPLES.writer(self.folder / "examples.parquet"))

@@ -9,20 +9,34 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from veridistill.audit.shares import Clustered
-from veridistill.method import Distilled, Judged
+from veridistill.method import Distilled
 from veridistill.records import Verdict, Vote
+
+
+@dataclass(slots=True)
+class StageCounts:
+    """Well-formed candidates of which one stage was asked a vote, which passed all of its votes, which it ended.
+
+    The rest of `asked` was left undecided, since another stage ended the candidate, or was ended by that stage though
+    this one objected as well.
+    """
+
+    asked: int = 0
+    passed: int = 0
+    ended: int = 0
 
 
 @dataclass
 class Funnel:
-    """Counts over a build. A stage counts the candidates that no vote of this or an earlier stage ended."""
+    """Counts over a build. `stages` are those that decide, `num_votes` what a candidate needs of each."""
 
     stages: Sequence[str]
+    num_votes: int
     seeds: int = 0
     kept: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     defects: Counter[str] = field(default_factory=Counter)
-    ended_by: Counter[str] = field(default_factory=Counter)
+    by_stage: dict[str, StageCounts] = field(default_factory=lambda: defaultdict(StageCounts))
     votes: dict[str, Counter[str]] = field(default_factory=dict)
     questions_kept: int = 0
 
@@ -31,17 +45,23 @@ class Funnel:
         self.kept += len(distilled.kept)
         self.questions_kept += bool(distilled.kept)
         for judged in distilled.judged:
-            self._add_candidate(judged)
+            self._add_candidate(judged.verdict)
 
-    def _add_candidate(self, judged: Judged) -> None:
-        verdict = judged.verdict
+    def _add_candidate(self, verdict: Verdict) -> None:
         self.outcomes[verdict.outcome] += 1
         if verdict.outcome == "malformed":
             self.defects[str(verdict.rejected_by)] += 1
-        elif verdict.rejected_by:
-            self.ended_by[verdict.rejected_by] += 1
+            return
+        for stage in self.stages:
+            self._add_stage(stage, verdict)
         for vote in verdict.votes:
             self.votes.setdefault(vote.stage, Counter())[vote.ballot] += 1
+
+    def _add_stage(self, stage: str, verdict: Verdict) -> None:
+        votes, counts = _votes_of(stage, verdict), self.by_stage[stage]
+        counts.asked += bool(votes)
+        counts.passed += sum(vote.passed for vote in votes) == self.num_votes
+        counts.ended += verdict.rejected_by == stage
 
     @property
     def candidates(self) -> int:
@@ -54,14 +74,15 @@ class Funnel:
         total = sum(ballots.total() for ballots in votes)
         return sum(ballots["invalid"] for ballots in votes) / total if total else 0.0
 
-    def counts(self) -> dict[str, int]:
-        """seeds, candidates, well_formed, one count per stage, kept."""
-        left = self.candidates - self.outcomes["malformed"]
-        counts = {"seeds": self.seeds, "candidates": self.candidates, "well_formed": left}
-        for stage in self.stages:
-            left -= self.ended_by[stage]
-            counts[stage] = left
-        return counts | {"kept": self.kept}
+    def counts(self) -> dict[str, Any]:
+        """seeds, candidates, well_formed, stages (by name: asked, passed, ended), kept."""
+        return {
+            "seeds": self.seeds,
+            "candidates": self.candidates,
+            "well_formed": self.candidates - self.outcomes["malformed"],
+            "stages": {stage: asdict(self.by_stage[stage]) for stage in self.stages},
+            "kept": self.kept,
+        }
 
     def ballots(self) -> dict[str, dict[str, int]]:
         """Votes by stage and ballot."""

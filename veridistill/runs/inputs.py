@@ -11,7 +11,7 @@ from veridistill.data import seeds
 from veridistill.data.overlap import audit_lines
 from veridistill.data.overlap.contamination import Item
 from veridistill.data.rundir import RunDir, write_atomically
-from veridistill.evaluation import benchmarks
+from veridistill.evaluation import benchmarks, intervals
 from veridistill.evaluation.benchmarks.question import with_options, without_starter
 from veridistill.lab import world
 from veridistill.records import Problem
@@ -43,8 +43,10 @@ def _items(names: tuple[str, ...], section: EvaluationSection) -> Iterator[Item]
 
 
 def problems(run: RunDir) -> list[Problem]:
-    """The exam, or nothing."""
+    """The exam, or nothing. Raises `MissingExtra` when there is one and its statistics lack scipy."""
     section = run.config.evaluation
     if section.problems == "lab":
         section = section.model_copy(update={"problems": str(world.exam_file(run.path, section.limit))})
-    return benchmarks.selected(section)
+    if chosen := benchmarks.selected(section):
+        intervals.check()
+    return chosen

@@ -22,7 +22,7 @@ from veridistill.errors import BudgetReached, ConfigError, QualityLimit, Veridis
 from veridistill.method import Distilled, distil, solve_prompt
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.runs import canaries, inputs, results
+from veridistill.runs import canaries, figures, inputs, results
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.runs.session import Serving, Session, model_of, serving
@@ -122,7 +122,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     found = questions(session)
     folder = session.run.round(number)
     section, plan = session.config.build, serving.plan
-    funnel = Funnel(plan.stages)
+    funnel = Funnel(plan.stages, plan.votes)
     audit = Audit((*plan.stages, *plan.extra_stages))
     planted = canaries.Canaries()
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
@@ -143,7 +143,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     results.add_build(
         session.run,
         number,
-        results.Built(
+        figures.Built(
             found, plan.selection, funnel, audit, planted, sink.curation, serving.engine, serving.judge
         ),
     )

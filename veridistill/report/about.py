@@ -1,0 +1,131 @@
+"""What the report says of the run itself: its settings, its cost and its state.
+
+Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+leaves it out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from veridistill.report.values import NONE, Item, Results, Table, count, duration, label, number, pairs, part
+
+
+def state(results: Results) -> str:
+    """A sentence about a run that did not simply finish, or nothing."""
+    return {
+        "incomplete": "This run is incomplete: a step stopped, or was not run yet. The same command goes on.",
+        "below_quality": "This run finished, but it crossed a quality limit: do not use the result as it is.",
+    }.get(str(part(results, "status")), "")
+
+
+def warnings(results: Results) -> list[str]:
+    """The run's own warnings, and "nothing accepted" where nothing was kept and nobody said so."""
+    given = part(results, "warnings")
+    found = [str(text) for text in given] if isinstance(given, list | tuple) else []
+    if number(part(results, "funnel", "kept")) == 0 and not any("nothing" in text.lower() for text in found):
+        found.append("Nothing was accepted: there was nothing to train on.")
+    return found
+
+
+def subject(results: Results) -> list[Item]:
+    """What was run, as far as the results say."""
+    config = part(results, "config")
+    judge, generate, build = (part(config, name) for name in ("judge", "generate", "build"))
+    stages = part(judge, "stages")
+    found = (
+        ("model", part(config, "model", "path")),
+        ("revision", part(config, "model", "revision")),
+        ("fingerprint before", part(results, "fingerprints", "base")),
+        ("fingerprint after", part(results, "fingerprints", "after")),
+        ("roles", _roles(results)),
+        ("seed questions", _seeds(results)),
+        ("candidates per question, n", part(generate, "candidates")),
+        ("votes per stage, v", part(judge, "votes")),
+        ("stages", ", ".join(label(str(s)) for s in stages) if isinstance(stages, list | tuple) else None),
+        ("selection", {"first": "first valid", "all": "all valid"}.get(str(part(build, "selection")))
+         or part(build, "selection")),
+        ("order of the votes", part(build, "order")),
+        ("asks", part(build, "asks")),
+        ("run seed", part(config, "seed")),
+        ("version", part(results, "version")),
+    )  # fmt: skip
+    return [Item(name, str(value)) for name, value in found if value is not None and value != ""]
+
+
+def _roles(results: Results) -> str:
+    """The pure setting is one model; another judge is said."""
+    judge, engine = part(results, "config", "judge"), part(results, "config", "engine")
+    if part(judge, "model") is not None:
+        return f"one model generates and learns; another judges: {part(judge, 'model', 'path')}"
+    if part(judge, "engine") not in (None, engine):
+        return "one model generates, judges and learns; as judge it is asked through an engine of its own"
+    return "one model generates, judges and learns"
+
+
+def _seeds(results: Results) -> str | None:
+    path, number_of = part(results, "config", "seeds", "path"), part(results, "funnel", "seeds")
+    if path is None:
+        return None
+    if number(number_of) is None:
+        return str(path)
+    latest = (part(results, "rounds") or [None])[-1]
+    near, known = (part(latest, f"{name}_seeds") for name in ("near_duplicate", "contaminated"))
+    dropped = [f"{count(near)} near duplicates"] * bool(near) + [
+        f"{count(known)} that a benchmark has"
+    ] * bool(known)
+    left_out = f"; left out: {', '.join(dropped)}, see overlaps.jsonl" if dropped else ""
+    return f"{path} ({count(number_of)} questions{left_out})"
+
+
+def work(results: Results) -> Table | None:
+    """Calls and tokens by role."""
+    calls, tokens = part(results, "calls"), part(results, "tokens")
+    by_role = part(tokens, "by_role")
+    roles = dict.fromkeys(
+        [name for name, _ in pairs(calls) if name != "total"] + [name for name, _ in pairs(by_role)]
+    )
+    rows = [
+        (name, part(calls, name), *(part(by_role, name, k) for k in ("prompt", "completion")))
+        for name in roles
+    ]
+    total = ("total", *map(count, (part(calls, "total"), part(tokens, "prompt"), part(tokens, "completion"))))
+    if not rows and total[1:] == (NONE,) * 3:
+        return None
+    lines = tuple((label(name), *map(count, cells)) for name, *cells in rows)
+    cancelled = part(tokens, "cancelled")
+    note = f"Cancelled work, in no row: {count(cancelled)} tokens." if number(cancelled) else ""
+    if number(part(tokens, "unneeded")):
+        note += f" Replies that came early and were not needed: {count(part(tokens, 'unneeded'))} tokens."
+    return Table(
+        "Calls and tokens by role",
+        ("role", "calls", "prompt tokens", "completion tokens"),
+        lines,
+        total,
+        note,
+    )
+
+
+def seconds(results: Results) -> Table | None:
+    found = {name: value for name, value in pairs(part(results, "seconds")) if number(value) is not None}
+    rows = tuple((label(name), duration(value)) for name, value in found.items() if name != "total")
+    whole = found.get("total", sum(found.values()))
+    return Table("Time by step", ("step", "time"), rows, ("total", duration(whole))) if rows else None
+
+
+def settings(results: Results) -> list[Item]:
+    """The resolved configuration, one dotted key a line."""
+    return [Item(key, value) for key, value in _flat(part(results, "config"))]
+
+
+def versions(results: Results) -> list[Item]:
+    return [Item(name, str(value)) for name, value in pairs(part(results, "versions"))]
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, inner in pairs(value):
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, inner))
+        else:
+            yield f"{prefix}{name}", "null" if inner is None else str(inner)

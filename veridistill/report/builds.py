@@ -1,0 +1,176 @@
+"""What the report says of a build: the funnel, votes, the audit and the quality limits.
+
+Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+leaves it out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from veridistill.report.values import (
+    Item,
+    Results,
+    Table,
+    between,
+    count,
+    label,
+    number,
+    pairs,
+    part,
+    rate,
+    share,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Candidates that came as far as one level."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageBar:
+    """What one stage did with the well-formed candidates; the four parts of the bar add up to `well_formed`."""
+
+    label: str
+    well_formed: int
+    asked: int
+    passed: int
+    ended: int
+
+    @property
+    def left_open(self) -> int:
+        """Asked, and then ended by another stage before all votes of this one were in, or credited with the end."""
+        return self.asked - self.passed - self.ended
+
+    @property
+    def not_asked(self) -> int:
+        return self.well_formed - self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A quality limit with what was found."""
+
+    name: str
+    limit: str
+    found: str
+    passed: bool
+
+
+def levels(results: Results) -> list[Bar]:
+    """Candidates sampled, well formed, accepted and kept, as far as they were counted; empty without candidates."""
+    found = (
+        ("candidates sampled", number(part(results, "funnel", "candidates"))),
+        ("well formed", number(part(results, "funnel", "well_formed"))),
+        ("accepted by all stages", number(part(results, "outcomes", "accepted"))),
+        ("kept for training", number(part(results, "funnel", "kept"))),
+    )
+    return [Bar(name, round(value)) for name, value in found if value is not None] if found[0][1] else []
+
+
+def stages(results: Results) -> list[StageBar]:
+    """The stages of the cascade, in the order in which they are configured."""
+    whole, found = number(part(results, "funnel", "well_formed")), []
+    for name, counts in pairs(part(results, "funnel", "stages")):
+        values = [number(part(counts, key)) for key in ("asked", "passed", "ended")]
+        if whole is not None and None not in values:
+            found.append(StageBar(label(name), round(whole), *(round(value or 0) for value in values)))
+    return found
+
+
+def stage_counts(results: Results) -> Table | None:
+    """The same as a table."""
+    rows = tuple(
+        (bar.label, *map(count, (bar.asked, bar.passed, bar.ended, bar.left_open, bar.not_asked)))
+        for bar in stages(results)
+    )
+    header = ("stage", "asked", "passed", "ended", "left open", "not asked")
+    return Table("Well-formed candidates by stage", header, rows) if rows else None
+
+
+def funnel_note(results: Results) -> str:
+    """The funnel in questions: its bars count candidates."""
+    seeds, kept = number(part(results, "funnel", "seeds")), number(part(results, "funnel", "kept"))
+    if seeds is None:
+        return ""
+    words = f"{count(seeds)} questions"
+    if kept is not None and part(results, "config", "build", "selection") == "all":
+        words += f"; {count(kept)} candidates kept"
+    elif kept is not None:
+        words += f"; a candidate was kept for {count(kept)} of them ({share(kept, seeds)})"
+    return words + "."
+
+
+def outcomes(results: Results) -> list[Item]:
+    found = part(results, "outcomes")
+    return [Item(label(str(name)), count(value)) for name, value in pairs(found)]
+
+
+def votes(results: Results) -> Table | None:
+    rows = []
+    for stage, ballots in pairs(part(results, "votes")):
+        counts = [number(part(ballots, ballot)) for ballot in ("yes", "no", "invalid")]
+        whole = sum(found or 0 for found in counts)
+        rows.append((label(stage), *map(count, counts), share(counts[0] or 0, whole)))
+    return (
+        Table("Votes by stage", ("stage", "yes", "no", "invalid", "yes, share"), tuple(rows))
+        if rows
+        else None
+    )
+
+
+def audit(results: Results) -> Table | None:
+    """What the exhaustively asked questions say of the judges, beside what all questions say as they were asked."""
+    found, rows = part(results, "audit"), []
+    for stage, tally in pairs(part(found, "stages")):
+        whole = [rate(part(tally, name)) for name in ("pass_rate", "agreement", "invalid_rate")]
+        asked = [
+            rate(part(found, "censored", "stages", stage, name)) for name in ("pass_rate", "invalid_rate")
+        ]
+        rows.append((label(stage), whole[0], between(tally), *whole[1:], *asked))
+    if not rows:
+        return None
+    header = (
+        "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, as asked", "invalid, as asked"
+    )  # fmt: skip
+    size = f"{count(part(found, 'questions'))} questions, {count(part(found, 'candidates'))} candidates"
+    return Table(f"Audit: {size}, asked exhaustively", header, tuple(rows), note=_audit_note(found))
+
+
+def _audit_note(found: Any) -> str:
+    accepted = part(found, "acceptance")
+    return (
+        "Shares of well-formed candidates, intervals over questions. Votes stop early, so what was asked is no fair"
+        f" sample: the two columns on the right are biased. Accepted: {rate(part(accepted, 'rate'))} of the audited"
+        f" candidates ({between(accepted)}), {rate(part(found, 'censored', 'acceptance', 'rate'))} of those judged as"
+        " asked."
+    )
+
+
+def limits(results: Results) -> list[Limit]:
+    """The quality limits that can be read off the results."""
+    limits, found = part(results, "config", "quality"), []
+    fewest, kept = number(part(limits, "min_kept")), number(part(results, "funnel", "kept"))
+    if fewest is not None and kept is not None:
+        found.append(Limit("kept candidates", f"at least {count(fewest)}", count(kept), kept >= fewest))
+    most, invalid, whole = number(part(limits, "max_invalid")), 0.0, 0.0
+    for _, ballots in pairs(part(results, "votes")):
+        invalid += number(part(ballots, "invalid")) or 0
+        whole += sum(number(part(ballots, ballot)) or 0 for ballot in ("yes", "no", "invalid"))
+    if most is not None and whole:
+        limit = f"at most {share(most, 1)}"
+        found.append(Limit("invalid votes", limit, share(invalid, whole), invalid / whole <= most))
+    return found + _canaries(results)
+
+
+def _canaries(results: Results) -> list[Limit]:
+    """Answers that are bad for certain and were accepted; the gate is crossed by a whole interval."""
+    found, most = part(results, "canaries"), number(part(results, "config", "quality", "max_canaries"))
+    low, judged = number(part(found, "low")), number(part(found, "judged"))
+    if low is None or not judged or most is None:
+        return []
+    words = f"{count(part(found, 'accepted'))} of {count(judged)}, 95 % interval {between(found)}"
+    return [Limit("accepted canaries", f"interval not above {share(most, 1)}", words, low <= most)]
