@@ -308,8 +308,8 @@ def alive(process: int) -> bool:
 def test_the_server_ends_when_its_caller_is_killed(way: Backend, tmp_path: Path) -> None:
     name = next(name for name, one in BACKENDS.items() if one is way)
     code = (
-        "import asyncio, sys\nfrom veridistill.evaluation.sandbox import *\n"
-        "from veridistill.evaluation.sandbox.backends import BACKENDS\n"
+        "import asyncio, sys\nfrom veridistill.grading.sandbox import *\n"
+        "from veridistill.grading.sandbox.backends import BACKENDS\n"
         "async def main():\n"
         f"    async with opened(BACKENDS[{name!r}], Limits()) as box:\n"
         "        await box.load('while True: pass', None)\n"
@@ -374,8 +374,8 @@ def test_a_user_that_is_not_root_may_run_programs_too(tmp_path: Path) -> None:
     place.chmod(0o755)
     code = (
         f"import sys, asyncio; sys.path.insert(0, {str(place)!r}); sys.modules['yaml'] = None\n"
-        "from veridistill.evaluation.sandbox import probe\n"
-        "from veridistill.evaluation.sandbox.backends import BACKENDS\n"
+        "from veridistill.grading.sandbox import probe\n"
+        "from veridistill.grading.sandbox.backends import BACKENDS\n"
         "print([asyncio.run(probe(way)) for way in BACKENDS.values()])"
     )
     try:

@@ -167,7 +167,7 @@ def test_cancelling_ends_the_worker(module: str) -> None:
 def test_a_worker_ends_with_its_parent(module: str) -> None:
     """A parent killed outright leaves no worker behind: its standard input ends."""
     program = (
-        "import asyncio, os\nfrom veridistill.evaluation.workers import Workers\n"
+        "import asyncio, os\nfrom veridistill.grading.workers import Workers\n"
         "async def main():\n"
         "    print((await Workers('told', 1).ask(('x',))).value['pid'], flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
@@ -204,7 +204,7 @@ def in_a_process(*statements: str) -> str:
         [
             sys.executable,
             "-c",
-            "\n".join(("import sys, os", "from veridistill.evaluation import mathcheck", *statements)),
+            "\n".join(("import sys, os", "from veridistill.grading import mathcheck", *statements)),
         ],
         capture_output=True,
         text=True,
@@ -240,7 +240,7 @@ def test_what_libraries_print_is_no_reply() -> None:
     """The protocol's descriptor is the program's own: standard output goes nowhere."""
     question = json.dumps((r"\sqrt{8}", r"2\sqrt2"))
     done = subprocess.run(
-        [sys.executable, "-c", "from veridistill.evaluation import mathcheck as m\n"
+        [sys.executable, "-c", "from veridistill.grading import mathcheck as m\n"
          "old = m.compare\n"
          "def loud(a, r):\n    print('{\"same\": \"fake\"}', flush=True)\n    return old(a, r)\n"
          "m.compare = loud\nm.main()"],
