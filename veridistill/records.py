@@ -27,12 +27,16 @@ GradeOutcome = Literal[
     "output_limit",
     "sandbox_error",
     "grader_error",
+    "unreadable_reference",
 ]
-"""What became of a sample of an exam; programs (kind code) have outcomes of their own."""
+"""What became of a sample of an exam; programs (kind code) have outcomes of their own.
+
+"unreadable_reference" is the problem's: all of its attempts have it, whatever they answered, in every exam.
+"""
 JUDGING: frozenset[str] = frozenset({"infer", "compare", "factuality", "correctness", "simple"})
 """The roles that a judge plays."""
-UNGRADED: frozenset[str] = frozenset({"sandbox_error", "grader_error"})
-"""The fault is ours and not the answer's: such a sample is neither right nor wrong."""
+UNGRADED: frozenset[str] = frozenset({"sandbox_error", "grader_error", "unreadable_reference"})
+"""The fault is ours or the problem's and not the answer's: such a sample is neither right nor wrong."""
 
 
 class Message(NamedTuple):
