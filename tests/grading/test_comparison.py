@@ -2,7 +2,9 @@
 
 import pytest
 
-from veridistill.grading.compare.comparison import MAX_ANSWER, choice, integer, plain, same
+from veridistill.grading.compare.answers import choice, integer
+from veridistill.grading.compare.comparison import same
+from veridistill.grading.compare.latex import MAX_ANSWER, plain
 
 NINES = "9" * 1500
 

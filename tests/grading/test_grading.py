@@ -12,6 +12,7 @@ import pytest
 from veridistill.errors import ConfigError
 from veridistill.grading.compare.latex import MAX_ANSWER
 from veridistill.grading.graders import Graders, attempt
+from veridistill.grading.workers import Reply
 from veridistill.records import Completion, Grade, Kind, Problem
 
 
@@ -324,7 +325,7 @@ def test_ten_options_no_options_and_equal_options() -> None:
         (problem("choice", "(E)"), "Answer: E", "pass"),
         (problem("choice", "A", ("same", "same")), r"\boxed{same}", "wrong"),
         (problem("choice", "A", ("B", "A")), r"\boxed{A}", "pass"),
-        (problem("choice", "E", ("x", "y")), r"\boxed{A}", "grader_error"),
+        (problem("choice", "E", ("x", "y")), r"\boxed{A}", "unreadable_reference"),
         (problem("choice", "y", ("x", "y")), r"\boxed{B}", "pass"),
     ]
     found = grades([case[:2] for case in cases])
@@ -559,14 +560,70 @@ def test_what_cannot_be_compared_is_wrong_and_says_why() -> None:
         (r"\boxed{2^{2^{2^{49}}}}", "3", "wrong", "not compared: an exponent above 20000"),
         (rf"\boxed{{{slow}}}", "3", "wrong", "not compared"),
         (r"\boxed{().__class__}", "1", "wrong", "the answer cannot be read as mathematics"),
-        (r"\boxed{\sqrt{2}}", r"\foo{", "grader_error", "cannot be read as mathematics"),
-        (r"\boxed{5}", "5" * 3000, "grader_error", "longer than the 2,000"),
         ("\\boxed{" + "4" * 1_000_000 + "}", "4", "wrong", "longer than the 2,000"),
     ]
     found = grades([(problem("math", reference), response) for response, reference, *_ in table])
     for (response, _, outcome, error), grade in zip(table, found, strict=True):
         assert (grade.outcome, error in grade.error) == (outcome, True), (response[:40], grade.error)
         assert len(grade.answer or "") <= MAX_ANSWER
+
+
+UNREADABLE = [
+    (problem("math", r"\foo{"), "cannot be read as mathematics"),
+    (problem("math", r"1, \frac{2}"), "cannot be read as mathematics"),
+    (problem("math", r"\sqrt{"), "cannot be read as mathematics"),
+    (problem("math", "5" * 3000), "longer than the 2,000"),
+    (problem("integer", "12.5"), "no integer"),
+    (problem("choice", "E", ("x", "y")), "no option"),
+    (problem("exact", "x" * 3000), "longer than the 2,000"),
+    (problem("exact", "``"), "is empty"),
+]
+SLOW = r"\sum_{k=1}^{90000000} \frac{1}{k^k}"
+
+
+@pytest.mark.parametrize(("unreadable", "why"), UNREADABLE)
+def test_a_problem_whose_reference_cannot_be_read_leaves_as_a_whole(unreadable: Problem, why: str) -> None:
+    """Its exact text as the answer, another answer, no answer, and a sample that the engine refused."""
+    answers = (rf"\boxed{{{unreadable.reference}}}", r"\boxed{7}", r"\boxed{A}", "I do not know.")
+
+    async def found() -> list[Grade]:
+        async with Graders(workers=1) as graders:
+            given = [await graders.grade(unreadable, answer) for answer in answers]
+            return [*given, await graders.refused(unreadable, "too long")]
+
+    for grade in asyncio.run(found()):
+        assert (grade.outcome, grade.correct, why in grade.error) == ("unreadable_reference", None, True), (
+            grade
+        )
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["5", r"\sqrt2", "Evelyn", r"\text{(C)}", "4210_7", "AB", r"x^2+y^2=1", r"(1, \frac{\pi}{2})", "1, 2",
+     r"x \in [0,1)", r"(-\infty,1)\cup(2,\infty)", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"50\sqrt3\text{ cm}",
+     r"\$18.50", r"30^\circ", r"\{x \mid x>2\}", r"\emptyset", r"1\pm\sqrt2", r"2^{2^{2^{49}}}", r"f(x)=2x",
+     r"\frac{1}{2}ab", SLOW],
+)  # fmt: skip
+def test_a_reference_that_can_be_read_is_none_of_these(reference: str) -> None:
+    assert graded_as(problem("math", reference), r"\boxed{77}").outcome == "wrong"
+
+
+def test_a_reference_is_probed_once_for_all_of_its_answers() -> None:
+    async def probed() -> list[tuple[str, ...]]:
+        async with Graders(workers=2) as graders:
+            asked: list[tuple[str, ...]] = []
+            ask = graders._algebra._workers.ask
+
+            async def counting(question: Sequence[str]) -> Reply:
+                asked.append(tuple(question))
+                return await ask(question)
+
+            graders._algebra._workers.ask = counting  # type: ignore[method-assign]
+            answered = [r"\boxed{\sqrt3}", r"\boxed{\sqrt5}", "nothing", r"\boxed{\sqrt2}"] * 3
+            await asyncio.gather(*(graders.grade(problem("math", r"\sqrt2"), one) for one in answered))
+            return asked
+
+    assert [one for one in asyncio.run(probed()) if len(one) == 1] == [(r"\sqrt2",)]
 
 
 def test_boxes_are_never_joined() -> None:

@@ -12,15 +12,15 @@ import pytest
 
 from veridistill.errors import ConfigError
 from veridistill.grading import cases, programs
+from veridistill.grading.graders import Graders
 from veridistill.grading.programs import Case, Cases, Programs, decode_cases, same_output, same_result
-from veridistill.grading.sandbox import Backend, Limits
-from veridistill.grading.sandbox.backends import Command
-from veridistill.records import Grade
+from veridistill.grading.sandbox import Command, Confinement, Interpreter, Limits
+from veridistill.records import Grade, Problem
 
 
 def graded(jobs: list[tuple[str, str]], workers: int = 2) -> list[Grade]:
     async def all_of_them() -> list[Grade]:
-        async with Programs(workers, Limits(cpu=3, wall=6)) as graders:
+        async with Programs(workers, Limits(cpu=3, idle=3)) as graders:
             return list(await asyncio.gather(*(graders.grade(*job) for job in jobs)))
 
     try:
@@ -171,20 +171,70 @@ SERVERS = [
 def test_a_server_that_fails_is_ours_and_one_that_a_program_breaks_is_the_programs(
     script: str, outcome: str, correct: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def way(limits: Limits, worker: int) -> Command:
+    def way(python: Interpreter, limits: Limits, worker: int) -> Command:
         return Command(("/bin/sh", "-c", script), {"PATH": "/usr/bin:/bin"})
 
-    async def found(names: object = None) -> Backend:
-        return way
+    async def found(python: Interpreter) -> Confinement:
+        return Confinement(way, python, "3.11", "")
 
-    monkeypatch.setattr(programs, "backend", found)
+    monkeypatch.setattr(programs, "confinement", found)
     (grade,) = graded([("print(1)", DOUBLE)])
     assert (grade.outcome, grade.correct) == (outcome, correct), grade
 
 
-def test_tests_that_cannot_be_read_are_neither_right_nor_wrong() -> None:
-    (found,) = graded([("print(1)", "{}")])
-    assert (found.outcome, found.correct) == ("grader_error", None)
+def test_a_problem_whose_tests_cannot_be_read_leaves_as_a_whole() -> None:
+    unreadable = Problem("p", "b", "code", "?", "", "code", tests="{}")
+
+    async def found() -> list[Grade]:
+        async with Graders(1, allow_code=True) as graders:
+            given = [
+                await graders.grade(unreadable, one) for one in ("```python\nprint(1)\n```", "no program")
+            ]
+            return [*given, await graders.refused(unreadable)]
+
+    for grade in asyncio.run(found()):
+        assert (grade.outcome, "not tests of a program" in grade.error) == ("unreadable_reference", True), (
+            grade
+        )
+
+
+def test_the_tests_of_a_problem_are_decoded_once_for_all_of_its_samples() -> None:
+    async def decoded() -> tuple[list[str], int]:
+        async with Programs(2) as graders:
+            grades = await asyncio.gather(*(graders.grade(code, DOUBLE) for code in READERS[:6]))
+            return [grade.outcome for grade in grades], graders._tests.num_decoded
+
+    assert asyncio.run(decoded()) == (["pass"] * 6, 1)
+
+
+def test_decoded_tests_are_kept_within_bounds() -> None:
+    problems = [own((str(n), "x" * 100)) for n in range(4)]
+
+    async def kept() -> tuple[list[int], int]:
+        store, sizes = cases.Decoded(most=250), []
+        for tests in (*problems, problems[3], problems[2], problems[0]):
+            await store.get(tests)
+            sizes.append(sum(map(cases._size, store._kept.values())))
+        for _ in range(2):
+            with pytest.raises(ConfigError):
+                await store.get("{}")
+        return sizes, store.num_decoded
+
+    sizes, decoded = asyncio.run(kept())
+    assert max(sizes) <= 250
+    assert decoded == 4 + 1 + 1, (
+        "the last two were kept, the first was not; what cannot be read is remembered"
+    )
+
+
+def test_tests_larger_than_all_that_is_kept_are_decoded_once_too() -> None:
+    async def decoded() -> int:
+        store = cases.Decoded(most=10)
+        for _ in range(3):
+            await store.get(DOUBLE * 1)
+        return store.num_decoded
+
+    assert asyncio.run(decoded()) == 1
 
 
 @pytest.mark.parametrize(

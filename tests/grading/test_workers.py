@@ -13,8 +13,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from veridistill.grading import graders as grading
-from veridistill.grading import mathcheck, workers
+from veridistill.grading import algebra, mathcheck, workers
 from veridistill.grading.graders import Graders
 from veridistill.grading.workers import Reply, Workers
 from veridistill.records import Grade, Problem
@@ -83,7 +82,7 @@ def test_no_more_than_num_run_at_once(module: str) -> None:
     assert started == 2
 
 
-def test_one_that_sleeps_for_ever_is_killed_and_the_loop_goes_on(module: str) -> None:
+def test_one_that_gives_no_reply_is_killed_and_the_loop_goes_on(module: str) -> None:
     ticks = 0
 
     async def work(pool: Workers) -> list[Reply]:
@@ -99,7 +98,7 @@ def test_one_that_sleeps_for_ever_is_killed_and_the_loop_goes_on(module: str) ->
         return found
 
     late, after = using(lambda: Workers(module, 1, seconds=0.5), work)
-    assert (late.failure, after.value["said"]) == ("late", "after")
+    assert (late.failure, after.value["said"]) == ("stalled", "after")
     assert ticks > 10
 
 
@@ -117,7 +116,7 @@ def test_one_killed_from_outside_is_replaced_and_the_question_put_again(module: 
 @pytest.mark.parametrize(
     ("text", "failure", "detail", "started"),
     [
-        ("die", "died", "exit status -9", 2),
+        ("die", "killed", "killed from outside", 2),
         ("leave", "died", "exit status 3", 2),
         ("prof", "late", "processor time", 1),
     ],
@@ -167,7 +166,7 @@ def test_cancelling_ends_the_worker(module: str) -> None:
 def test_a_worker_ends_with_its_parent(module: str) -> None:
     """A parent killed outright leaves no worker behind: its standard input ends."""
     program = (
-        "import asyncio, os\nfrom veridistill.evaluation.workers import Workers\n"
+        "import asyncio, os\nfrom veridistill.grading.workers import Workers\n"
         "async def main():\n"
         "    print((await Workers('told', 1).ask(('x',))).value['pid'], flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
@@ -188,15 +187,59 @@ def test_a_worker_ends_with_its_parent(module: str) -> None:
 def test_a_worker_that_cannot_start_is_no_fault_of_the_answer(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grading, "Workers", lambda name, num: Workers("broken", num))
+    grade = graded_by(monkeypatch, lambda num: Workers("broken", num))
+    assert (grade.outcome, grade.correct) == ("grader_error", None)
+    assert grade.error == "no worker to compare with: ended with 7 before it was ready"
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome", "error"),
+    [
+        (
+            "time.sleep(1000)",
+            "grader_error",
+            "no worker to compare with: no reply within 1 s: the machine is too busy",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "grader_error",
+            "no worker to compare with: its process was killed",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGPROF)",
+            "wrong",
+            "not compared: it took more than its limit of processor",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGSEGV)",
+            "wrong",
+            "not compared: the comparison ended its process (exit",
+        ),
+    ],
+)
+def test_only_the_processor_time_of_a_comparison_and_its_crash_count_against_the_answer(
+    act: str, outcome: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that can read references, but does something else with an answer."""
+    answer = 'if len(json.loads(line)) == 1: print(json.dumps({"readable": True}), flush=True)'
+    (tmp_path / "acting.py").write_text(
+        'import json, os, signal, sys, time\nprint(json.dumps({"ready": True}), flush=True)\n'
+        f"for line in sys.stdin:\n    {answer}\n    else: {act}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    grade = graded_by(monkeypatch, lambda num: Workers("acting", num, seconds=1 if "sleep" in act else 60))
+    assert (grade.outcome, grade.error[: len(error)]) == (outcome, error)
+
+
+def graded_by(monkeypatch: pytest.MonkeyPatch, made: Callable[[int | None], Workers]) -> Grade:
+    """An answer that takes algebra, graded with other workers."""
+    monkeypatch.setattr(algebra, "Workers", lambda name, num: made(num))
 
     async def once() -> Grade:
         async with Graders(workers=1) as graders:
             return await graders.grade(Problem("p", "b", "math", "?", r"\sqrt2"), r"\boxed{\sqrt3}")
 
-    grade = asyncio.run(once())
-    assert (grade.outcome, grade.correct) == ("grader_error", None)
-    assert grade.error == "no worker to compare with: ended with 7 before it was ready"
+    return asyncio.run(once())
 
 
 def in_a_process(*statements: str) -> str:
@@ -204,7 +247,7 @@ def in_a_process(*statements: str) -> str:
         [
             sys.executable,
             "-c",
-            "\n".join(("import sys, os", "from veridistill.evaluation import mathcheck", *statements)),
+            "\n".join(("import sys, os", "from veridistill.grading import mathcheck", *statements)),
         ],
         capture_output=True,
         text=True,
@@ -240,7 +283,7 @@ def test_what_libraries_print_is_no_reply() -> None:
     """The protocol's descriptor is the program's own: standard output goes nowhere."""
     question = json.dumps((r"\sqrt{8}", r"2\sqrt2"))
     done = subprocess.run(
-        [sys.executable, "-c", "from veridistill.evaluation import mathcheck as m\n"
+        [sys.executable, "-c", "from veridistill.grading import mathcheck as m\n"
          "old = m.compare\n"
          "def loud(a, r):\n    print('{\"same\": \"fake\"}', flush=True)\n    return old(a, r)\n"
          "m.compare = loud\nm.main()"],
@@ -255,7 +298,7 @@ def test_memory_is_limited_and_ends_the_worker(monkeypatch: pytest.MonkeyPatch) 
         raise MemoryError
 
     monkeypatch.setattr(mathcheck, "compare", greedy)
-    assert mathcheck.judged("1", "2") == ({"same": False, "error": "out of memory"}, False)
+    assert mathcheck.replied("1", "2") == ({"error": "out of memory"}, False)
     said = in_a_process(
         "import resource",
         "resource.setrlimit(resource.RLIMIT_AS, (mathcheck.MEMORY, mathcheck.MEMORY))",

@@ -81,5 +81,6 @@ async def _sample(
     try:
         reply = await ask(ROLE, path, messages, sampling)
     except RequestRefused as error:
-        return Attempt(problem.problem_id, problem.benchmark, index, None, "refused", str(error), "refused")
+        nothing = Completion("", "refused", 0, 0)
+        return attempt(problem, index, nothing, await graders.refused(problem, str(error)))
     return attempt(problem, index, reply, await graders.grade(problem, reply.text))

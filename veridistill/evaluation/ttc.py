@@ -22,7 +22,8 @@ from veridistill.calls.watch import watched
 from veridistill.domains import DOMAINS
 from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
-from veridistill.grading.compare import comparison, expressions
+from veridistill.grading.compare import answers as final
+from veridistill.grading.compare import expressions, latex
 from veridistill.grading.graders import Graders
 from veridistill.lazy import Ask
 from veridistill.method import Judged, Plan, Solved, solve
@@ -121,7 +122,7 @@ async def _answered(problem: Problem, plan: Plan, ask: Ask, graders: Graders) ->
     for index in sorted(set(chosen.values())):
         reply = next(j.candidate for j in solved.judged if j.candidate.index == index).completion
         refused = reply.finish_reason == "refused"
-        grades[index] = Grade("refused") if refused else await graders.grade(problem, reply.text)
+        grades[index] = await (graders.refused(problem) if refused else graders.grade(problem, reply.text))
     costs = _costs(solved, calls, ask.exhaustive)
     answers = {method: Answer(index, grades[index], costs[method]) for method, index in chosen.items()}
     reply = replace(solved.answer.completion, token_ids=None, prompt_token_ids=None)
@@ -142,7 +143,7 @@ def choose(problem: Problem, solved: Solved, exhaustive: bool) -> dict[Method, i
 
 def majority(problem: Problem, judged: Sequence[Judged]) -> int:
     """The first candidate that gives the most frequent final answer; candidate 0 when none gives any."""
-    answers = [comparison.final_answer(problem, one.candidate.answer) for one in judged]
+    answers = [final.final_answer(problem, one.candidate.answer) for one in judged]
     place = most_frequent([form(problem.kind, answer) for answer in answers])
     return judged[place or 0].candidate.index
 
@@ -155,9 +156,9 @@ def form(kind: Kind, answer: str | None) -> Hashable | None:
     if answer is None or not answer.strip():
         return None
     if kind == "choice":
-        return comparison.choice(answer) or answer.strip()
+        return final.choice(answer) or answer.strip()
     if kind in ("integer", "math"):
-        plain, whole = comparison.plain(answer), comparison.integer(answer)
+        plain, whole = latex.plain(answer), final.integer(answer)
         number = expressions.number(answer) or expressions.number(plain)
         value = whole if whole is not None else number and number.value
         return value if value is not None else plain or answer.strip()

@@ -1,9 +1,11 @@
 """The tests of a programming problem: read from our own JSON or from a record of LiveCodeBench, within bounds.
 
-The data is somebody's: nothing is unpickled, what is packed has a limit on what it unpacks to, and every fault is a
-`ConfigError` that names the record. Running and comparing are `programs`'.
+The data is not trusted: nothing is unpickled, what is packed has a limit on what it unpacks to, and every fault is a
+`ConfigError` that names the record. `Decoded` reads the tests of each problem once for all of its samples. Running
+programs and comparing their output are left to `programs`.
 """
 
+import asyncio
 import base64
 import binascii
 import io
@@ -17,10 +19,12 @@ from typing import Any, Literal
 
 from veridistill.errors import ConfigError
 
-__all__ = ["MAX_BYTES", "Case", "Cases", "decode_cases", "from_json"]
+__all__ = ["MAX_BYTES", "Case", "Cases", "Decoded", "decode_cases", "from_json"]
 
 MAX_BYTES = 512 << 20
-"""Of one record, packed and unpacked: LiveCodeBench's largest are some tens of megabytes."""
+"""Of one record, packed and unpacked: LiveCodeBench's largest unpack to 199 MB."""
+MAX_KEPT = 256 << 20
+"""Characters of decoded tests that are kept for the next sample of their problem."""
 _MAX_CASES = 10_000
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
@@ -42,6 +46,50 @@ class Cases:
     kind: Literal["stdin", "functional"]
     entry: str | None
     cases: tuple[Case, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters of all inputs and outputs."""
+        return sum(len(case.input) + len(case.output) for case in self.cases)
+
+
+class Decoded:
+    """The tests of the problems that were graded last: at most `most` characters, and always the last problem's.
+
+    Tests are decoded one problem at a time, in a thread, since decoding takes several times their size.
+    `num_decoded` counts it.
+    """
+
+    def __init__(self, most: int = MAX_KEPT) -> None:
+        self.num_decoded = 0
+        self._most = most
+        self._kept: dict[str, Cases | ConfigError] = {}
+        self._decoding = asyncio.Lock()
+
+    async def get(self, tests: str) -> Cases:
+        """What `decode_cases` gives or raises."""
+        async with self._decoding:
+            found = self._kept.pop(tests, None)
+            if found is None:
+                self.num_decoded += 1
+                found = await asyncio.to_thread(_decoded, tests)
+            self._kept[tests] = found
+            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > self._most:
+                del self._kept[next(iter(self._kept))]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
+
+
+def _decoded(tests: str) -> Cases | ConfigError:
+    try:
+        return decode_cases(tests)
+    except ConfigError as error:
+        return error
+
+
+def _size(found: Cases | ConfigError) -> int:
+    return found.size if isinstance(found, Cases) else len(str(found))
 
 
 def decode_cases(tests: str) -> Cases:

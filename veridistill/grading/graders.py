@@ -1,9 +1,13 @@
 """Graders: one response, one problem, one grade.
 
-The final answer is what the kind's rules find after the last `</think>`; so a box inside the reasoning, or one in
-a truncated reply whose reasoning never closed, is no answer. A reply cut by the token limit *after* its answer
-still counts as right: the field scores answers, not endings. Comparing text is `comparison`'s, algebra `mathcheck`'s
-behind `workers`, running programs `programs`'.
+The final answer is what the rules of the problem's kind find after the last `</think>`; so a box inside the
+reasoning, or in a truncated reply whose reasoning never closed, is no answer. A reply cut by the token limit *after*
+its answer still counts as right: the field scores answers, not endings.
+
+Whether a problem's reference can be read is decided once per problem, from the reference alone: where it cannot, every
+attempt is "unreadable_reference", the right ones too, so that the problem leaves every mean as a whole.
+
+Finding and comparing text is left to `compare`, algebra to `algebra`, running programs to `programs`.
 """
 
 import asyncio
@@ -15,34 +19,38 @@ from typing import TYPE_CHECKING, Self
 
 from veridistill.decide import split
 from veridistill.errors import ConfigError, missing_extra
-from veridistill.grading.compare import bounds, comparison
-from veridistill.grading.compare.comparison import KINDS as KINDS
+from veridistill.grading.algebra import Algebra, NoReply
+from veridistill.grading.compare import answers, bounds, comparison
 from veridistill.grading.compare.latex import MAX_ANSWER
-from veridistill.grading.workers import Workers
 from veridistill.records import Attempt, Completion, Grade, Problem
 
 if TYPE_CHECKING:
     from veridistill.grading.programs import Programs
 
-_REMEMBERED = 20_000
-"""Comparisons that are remembered: the samples of one problem tend to agree."""
-
 
 class Graders:
     """Grades by the problem's kind. Used with `async with`; processes start when they are first needed.
 
-    `workers`: processes that compare and run answers, by default one a core. `allow_code`: whether programs may run.
-    `num_compared` counts the comparisons that text did not settle, and a worker had to.
+    `workers`: processes that compare and run answers, by default one per core. `allow_code`: whether programs may run.
+    `python`: the interpreter that they run on, by default ours.
     """
 
-    def __init__(self, workers: int | None = None, allow_code: bool = False) -> None:
-        self.num_compared = 0
+    def __init__(
+        self, workers: int | None = None, allow_code: bool = False, python: str | None = None
+    ) -> None:
         self._num = workers
         self._allow_code = allow_code
-        self._workers: Workers | None = None
+        self._python = python
+        self._algebra = Algebra(workers)
         self._programs: Programs | None = None
         self._opening = asyncio.Lock()
-        self._known: dict[tuple[str, str], Grade] = {}
+        self._probing = asyncio.Lock()
+        self._faults: dict[Problem, str] = {}
+
+    @property
+    def num_compared(self) -> int:
+        """The comparisons that text did not settle and a worker had to."""
+        return self._algebra.num_compared
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,13 +58,12 @@ class Graders:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._workers is not None:
-            await self._workers.close()
+        await self._algebra.close()
         if self._programs is not None:
             await self._programs.__aexit__(kind, error, trace)
 
     def check(self, problems: Iterable[Problem]) -> None:
-        """Raise `ConfigError` when one of the problems cannot be graded as things are set."""
+        """Raise `ConfigError` when one of the problems cannot be graded with the present settings."""
         kinds = {problem.kind: problem for problem in problems}
         if "code" in kinds and not self._allow_code:
             raise ConfigError(
@@ -68,7 +75,7 @@ class Graders:
             raise missing_extra("grading mathematics", "eval")
 
     async def prepare(self, problems: Sequence[Problem]) -> None:
-        """`check`, and open the sandbox if there are programs to run: what cannot be graded is told before it is asked.
+        """`check`, and open the sandbox if there are programs to run, so that errors come before any question is asked.
 
         Raises `ConfigError` as `check` does, and when no sandbox holds.
         """
@@ -79,78 +86,59 @@ class Graders:
     async def grade(self, problem: Problem, response: str) -> Grade:
         """The grade of a whole reply, reasoning included. Raises `ConfigError` as `check` does."""
         self.check((problem,))
-        answer = comparison.final_answer(problem, split(response).answer)
-        if answer is None or not answer.strip():
-            return Grade("no_answer")
-        if problem.kind == "code":
-            return replace(await self._run(answer, problem.tests), answer=answer)
-        return await self._compare(problem, answer.strip())
+        answer = (answers.final_answer(problem, split(response).answer) or "").strip() or None
+        try:
+            if fault := await self._fault(problem):
+                return Grade("unreadable_reference", answer and answer[:MAX_ANSWER], fault)
+            if answer is None:
+                return Grade("no_answer")
+            if problem.kind == "code":
+                return await (await self._sandboxed()).grade(answer, problem.tests)
+            return replace(await self._compared(problem, answer), answer=answer[:MAX_ANSWER])
+        except NoReply as error:
+            return Grade(
+                "grader_error", answer and answer[:MAX_ANSWER], f"no worker to compare with: {error}"
+            )
 
-    async def _compare(self, problem: Problem, answer: str) -> Grade:
-        shown, reference = answer[:MAX_ANSWER], problem.reference
-        if len(reference) > MAX_ANSWER:
-            long = f"a reference of {len(reference):,} characters is longer than the {MAX_ANSWER:,} that are read"
-            return Grade("grader_error", shown, long)
+    async def refused(self, problem: Problem, error: str = "") -> Grade:
+        """The grade of a sample that the engine refused. Raises `ConfigError` as `check` does."""
+        grade = await self.grade(problem, "")
+        return Grade("refused", error=error) if grade.outcome == "no_answer" else grade
+
+    async def _compared(self, problem: Problem, answer: str) -> Grade:
         if len(answer) > MAX_ANSWER:
             return Grade(
-                "wrong", shown, f"{len(answer):,} characters are longer than the {MAX_ANSWER:,} that are read"
+                "wrong", error=f"{len(answer):,} characters are longer than the {MAX_ANSWER:,} that are read"
             )
+        reference = problem.reference
         if problem.kind == "choice":
-            return _chosen(answer, problem)
+            return Grade("pass" if answer == answers.chosen(reference, problem.options) else "wrong")
         right = comparison.same(problem.kind, answer, reference)
-        if problem.kind == "integer" and comparison.integer(reference) is None:
-            return Grade("grader_error", shown, f"the reference {reference!r} is no integer")
         if right is not None:
-            return Grade("pass" if right else "wrong", shown)
-        return replace(await self._algebra(answer, reference), answer=shown)
-
-    async def _algebra(self, answer: str, reference: str) -> Grade:
-        """The grade of mathematics that text does not settle."""
+            return Grade("pass" if right else "wrong")
         if too_much := bounds.beyond(answer) or bounds.beyond(reference):
             return Grade("wrong", error=f"not compared: {too_much}")
-        key = (answer, reference)
-        if key not in self._known:
-            if self._workers is None:
-                self._workers = Workers("veridistill.grading.mathcheck", self._num)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self.num_compared += 1
-            self._known[key] = await _asked(self._workers, answer, reference)
-        return self._known[key]
+        return await self._algebra.compare(answer, reference)
 
-    async def _run(self, code: str, tests: str) -> Grade:
-        return await (await self._sandboxed()).grade(code, tests)
+    async def _fault(self, problem: Problem) -> str:
+        """Why the problem's reference cannot be read, or empty. Raises `NoReply`."""
+        if problem.kind == "code":
+            return await (await self._sandboxed()).fault(problem.tests)
+        async with self._probing:
+            if problem not in self._faults:
+                fault = comparison.fault(problem)
+                self._faults[problem] = (
+                    await self._algebra.fault(problem.reference) if fault is None else fault
+                )
+            return self._faults[problem]
 
     async def _sandboxed(self) -> "Programs":
         async with self._opening:
             if self._programs is None:
                 from veridistill.grading.programs import Programs
 
-                self._programs = await Programs(self._num).__aenter__()
+                self._programs = await Programs(self._num, python=self._python).__aenter__()
         return self._programs
-
-
-def _chosen(answer: str, problem: Problem) -> Grade:
-    wanted = comparison.chosen(problem.reference, problem.options)
-    if wanted is None:
-        return Grade("grader_error", answer, f"the reference {problem.reference!r} is no option")
-    return Grade("pass" if answer == wanted else "wrong", answer)
-
-
-async def _asked(workers: Workers, answer: str, reference: str) -> Grade:
-    reply = await workers.ask((answer, reference))
-    if reply.failure == "unstartable":
-        return Grade("grader_error", error=f"no worker to compare with: {reply.detail}")
-    if reply.failure:
-        return Grade("wrong", error=f"not compared: {reply.detail}")
-    value = reply.value
-    if value.get("unreadable") == "reference":
-        return Grade("grader_error", error=f"the reference {reference!r} cannot be read as mathematics")
-    if value.get("unreadable"):
-        return Grade("wrong", error="the answer cannot be read as mathematics")
-    if value.get("error"):
-        return Grade("wrong", error=f"not compared: {value['error']}")
-    return Grade("pass" if value["same"] else "wrong")
 
 
 def attempt(problem: Problem, index: int, completion: Completion, grade: Grade) -> Attempt:

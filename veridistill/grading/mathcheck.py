@@ -1,11 +1,13 @@
 """The program of a worker that compares mathematics: one JSON line in, one out. `workers` starts and kills it.
 
+A line is an answer and its reference, which are compared, or a reference alone, which is parsed.
+
 Parsing is math-verify's (its LaTeX parser; never the one that evaluates Python), and so are sets, intervals and
 inequalities. Numbers, equations and expressions are compared here, because its own rules take 1/3^50 for 1/3^49, any
 equation for its right side, and two equations without real solutions for each other.
 
-What keeps a comparison harmless: limits on memory and processor time set by the kernel, a clock in the parent, and
-an audit hook that refuses to compile anything but numbers.
+What keeps a comparison harmless: limits on memory and processor time, set by the kernel, and an audit hook that
+refuses to compile anything but numbers.
 """
 
 import json
@@ -31,7 +33,7 @@ _GENUINE = {"os.listdir", "os.scandir"}  # what imports need
 
 
 class Unreadable(Exception):
-    """A text is no mathematics that can be parsed; which of the two it is, is the message."""
+    """A text that is no mathematics; the message says whether it is the answer or the reference."""
 
 
 def compare(answer: str, reference: str) -> bool:
@@ -39,8 +41,23 @@ def compare(answer: str, reference: str) -> bool:
     return bool(expressions.same(answer, reference, equal))
 
 
+def readable(reference: str) -> bool:
+    """Whether a reference can be compared with answers. Raises MemoryError."""
+    return bool(expressions.readable(reference, _parses))
+
+
+def _parses(text: str) -> bool:
+    try:
+        _parsed(text)
+    except MemoryError:
+        raise
+    except Exception:
+        return False
+    return True
+
+
 def equal(answer: str, reference: str) -> bool:
-    """Whether two values are: what `expressions` hands over."""
+    """Whether two values that `expressions` could not compare are equal."""
     try:
         wanted = _parsed(reference)
     except Exception as error:
@@ -178,26 +195,25 @@ def main() -> None:
     sys.addaudithook(refuse)
     say(ready=True)
     for line in sys.stdin:
-        answer, reference = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        reply, usable = judged(answer, reference)
+        reply, usable = replied(*json.loads(line))
         signal.setitimer(signal.ITIMER_PROF, 0)
         say(**reply)
         if not usable:
             return
 
 
-def judged(answer: str, reference: str) -> tuple[dict[str, Any], bool]:
-    """The reply to one comparison, and whether the process may go on."""
+def replied(*question: str) -> tuple[dict[str, Any], bool]:
+    """The reply to an answer and a reference, or to a reference alone, and whether the process may go on."""
     try:
-        return {"same": compare(answer, reference)}, True
+        return {"readable": readable(*question)} if len(question) == 1 else {"same": compare(*question)}, True
     except Unreadable as error:
-        return {"same": False, "unreadable": str(error)}, not isinstance(error.__cause__, MemoryError)
+        return {"unreadable": str(error)}, not isinstance(error.__cause__, MemoryError)
     except MemoryError:
-        return {"same": False, "error": "out of memory"}, False
+        return {"error": "out of memory"}, False
     except Exception as error:
         # The libraries' own faults on odd input: no equality was shown.
-        return {"same": False, "error": type(error).__name__}, True
+        return {"error": type(error).__name__}, True
 
 
 WARM = (

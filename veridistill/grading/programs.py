@@ -1,7 +1,7 @@
 """Grading programs: each test runs in the sandbox, and what comes back is compared here by LiveCodeBench's rules.
 
 Expected outputs never enter the sandbox, so a program that cheats there can only claim an output, which is to answer.
-Reading the tests is `cases`', containment is `sandbox`'.
+Reading the tests is left to `cases`, containment to `sandbox`.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from veridistill.errors import ConfigError
-from veridistill.grading.cases import Case, Cases, decode_cases, from_json
-from veridistill.grading.sandbox import Backend, Limits, Run, backend, opened
+from veridistill.grading.cases import Case, Cases, Decoded, decode_cases, from_json
+from veridistill.grading.sandbox import Confinement, Interpreter, Limits, Run, confinement, opened
 from veridistill.records import Grade, GradeOutcome, without_surrogates
 
 __all__ = ["Case", "Cases", "Programs", "decode_cases", "same_output", "same_result"]
@@ -22,58 +22,76 @@ _OUTCOMES: dict[str, GradeOutcome] = {
     "timeout": "timeout",
     "memory": "memory",
     "output_limit": "output_limit",
+    "unfinished": "sandbox_error",
 }
 _MAX_ERROR = 500
 
 
 class Programs:
-    """Grades programs, up to `workers` at once (by default one a core), each in a sandbox of its own.
+    """Grades programs, up to `workers` at once (by default one per core), each in a sandbox of its own.
 
-    Entering attacks a sandbox once and raises `ConfigError`, with what to install, when none contains the job.
+    `python` is the path of the interpreter that they run on, by default the one that runs veridistill. Entering attacks
+    a sandbox once and raises `ConfigError`, with what to install, when none contains the job.
     """
 
-    def __init__(self, workers: int | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, limits: Limits | None = None, python: str | None = None
+    ) -> None:
         self._limits = limits or Limits()
+        self._python = python
         self._free: asyncio.LifoQueue[int] = asyncio.LifoQueue()
         for worker in range(workers or len(os.sched_getaffinity(0))):
             self._free.put_nowait(worker)
-        self._way: Backend | None = None
+        self._held: Confinement | None = None
+        self._tests = Decoded()
+
+    @property
+    def confinement(self) -> Confinement:
+        """How programs are confined, and which Python and NumPy they see."""
+        assert self._held is not None, "inside `async with`"
+        return self._held
 
     async def __aenter__(self) -> Self:
-        self._way = await backend()
+        python = await Interpreter.at(self._python) if self._python else Interpreter.own()
+        self._held = await confinement(python)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._way = None
+        self._held = None
+
+    async def fault(self, tests: str) -> str:
+        """Why a problem's tests cannot be read; empty when they can."""
+        try:
+            await self._tests.get(tests)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     async def grade(self, code: str, tests: str) -> Grade:
         """The grade of a program: that of the first test it fails, or a pass. Cancelling ends its sandbox.
 
-        Tests that cannot be read are "grader_error", a sandbox that does not start is "sandbox_error": neither is
-        wrong.
+        A sandbox that does not start, or a test that a busy machine does not finish, is "sandbox_error" and not wrong.
+        Raises `ConfigError` when the tests cannot be read.
         """
-        assert self._way is not None, "grade() inside `async with`"
         code = without_surrogates(code)
         worker = await self._free.get()
         try:
-            cases = await asyncio.to_thread(decode_cases, tests)
-            outcome, error = await self._graded(self._way, worker, code, cases)
-        except ConfigError as fault:
-            outcome, error = "grader_error", str(fault)
+            cases = await self._tests.get(tests)
+            outcome, error = await self._graded(worker, code, cases)
         finally:
             self._free.put_nowait(worker)
         return Grade(outcome, code, without_surrogates(error)[-_MAX_ERROR:])
 
-    async def _graded(self, way: Backend, worker: int, code: str, cases: Cases) -> tuple[GradeOutcome, str]:
+    async def _graded(self, worker: int, code: str, cases: Cases) -> tuple[GradeOutcome, str]:
         """A sandbox lost while a test ran is tried once more from that test on; lost again there, it is the program's
         doing: otherwise a program that breaks its sandbox would count as neither right nor wrong."""
-        done, lost_at = 0, -1
+        held, done, lost_at = self.confinement, 0, -1
         for _ in range(len(cases.cases) + 2):
             started = False
             try:
-                async with opened(way, self._limits, worker) as sandbox:
+                async with opened(held.way, self._limits, worker, held.python) as sandbox:
                     await sandbox.load(code, cases.entry)
                     started = True
                     while done < len(cases.cases):

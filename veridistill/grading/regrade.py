@@ -85,13 +85,14 @@ async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt,
     await graders.prepare(list(problems.values()))
 
     async def graded(old: Attempt) -> Attempt:
-        if old.outcome == "refused":
-            return old
         problem = problems.get((old.benchmark, old.problem_id))
         if problem is None:
             raise ConfigError(f"{beside}: has no {old.benchmark}/{old.problem_id}, which {path.name} answers")
         reply = Completion(old.response, old.finish_reason, 0, old.completion_tokens)
-        grade: Grade = await graders.grade(problem, old.response)
+        refused = old.finish_reason == "refused"
+        grade: Grade = await (
+            graders.refused(problem, old.error) if refused else graders.grade(problem, old.response)
+        )
         return attempt(problem, old.index, reply, grade)
 
     async with aclosing(_in_order(tables.ATTEMPTS.read(path), graded)) as results:

@@ -1,9 +1,9 @@
 """Child processes that can be killed: a JSON line in, a JSON line out, and nothing can hang.
 
-A worker that is late, or that dies, is killed and replaced by the next one that is needed. Workers are programs of
-their own (never forks of a process that has threads and an event loop) in a process group of their own, so that Ctrl-C
-does not reach them; they end when their standard input does, even if we are killed. What they compute is their
-program's business.
+A worker that exceeds its limit of processor time, or that dies, is replaced by the next one that is needed. Workers are
+programs of their own (never forks of a process that has threads and an event loop) in a process group of their own, so
+that Ctrl-C does not reach them; they end when their standard input does, even if we are killed. What they compute is up
+to the program that they run.
 """
 
 import asyncio
@@ -19,17 +19,19 @@ from typing import Any, Literal
 
 import veridistill
 
-SECONDS = 12.0
-"""Wall clock of one question. The worker's own limit on processor time is shorter, and the same on a busy machine."""
+SECONDS = 120.0
+"""Wall clock of one question. A worker limits its processor time itself; only on a very busy machine is it late."""
 START_SECONDS = 120.0
 _LINE = 1 << 20
 
-Failure = Literal["", "late", "died", "unstartable"]
+Failure = Literal["", "late", "died", "killed", "stalled", "unstartable"]
+"""The worker exceeded its processor time; crashed; was killed by another process; got too little processor time; could
+not be started. The question is to blame for the first two alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a worker said, or how it failed, with a word on it."""
+    """What a worker replied, or how it failed, with details."""
 
     value: dict[str, Any]
     failure: Failure = ""
@@ -57,18 +59,18 @@ class Workers:
         self._command = (sys.executable, "-P", "-m", module)
         self._seconds = seconds
         self._start_seconds = start_seconds
-        self._free = asyncio.Semaphore(num or os.cpu_count() or 1)
+        self._free = asyncio.Semaphore(num or len(os.sched_getaffinity(0)))
         self._idle: list[asyncio.subprocess.Process] = []
         self.started = 0
 
     async def ask(self, question: Sequence[str]) -> Reply:
-        """The reply of a worker that is free. Never raises for what a worker does.
+        """The reply of a free worker. Never raises for what a worker does.
 
-        A worker that is killed from outside is no fault of the question's, so the question is put to another, once.
+        A worker may die by no fault of the question, so the question is then put to another, once.
         """
         async with self._free:
             reply = await self._put(question)
-            return await self._put(question) if reply.failure == "died" else reply
+            return await self._put(question) if reply.failure in ("died", "killed") else reply
 
     async def close(self) -> None:
         """End all processes and wait for them."""
@@ -86,7 +88,7 @@ class Workers:
                 reply = Reply(await _exchange(worker, question))
             usable = True
         except TimeoutError:
-            reply = Reply({}, "late", f"no reply within {self._seconds:g} s")
+            reply = Reply({}, "stalled", f"no reply within {self._seconds:g} s: the machine is too busy")
         except (_Gone, ConnectionError):
             reply = _death(await _end(worker))
         finally:
@@ -97,7 +99,7 @@ class Workers:
         return reply
 
     async def _worker(self) -> asyncio.subprocess.Process:
-        """One that waits, or a new one."""
+        """An idle one, or a new one."""
         while self._idle:
             worker = self._idle.pop()
             if worker.returncode is None:
@@ -175,4 +177,6 @@ async def _end(worker: asyncio.subprocess.Process) -> int:
 def _death(status: int) -> Reply:
     if status == -signal.SIGPROF:
         return Reply({}, "late", "it took more than its limit of processor time")
+    if status == -signal.SIGKILL:
+        return Reply({}, "killed", "its process was killed from outside; is the machine out of memory?")
     return Reply({}, "died", f"the comparison ended its process (exit status {status})")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from veridistill.grading.compare.latex import CLOSE, OPEN, TOKEN, alike, plain, tidy
-from veridistill.grading.compare.values import Equal, has_variable, quantity, same_value
+from veridistill.grading.compare.values import Equal, Parses, has_variable, quantity, same_value
 from veridistill.grading.compare.values import number as number
+from veridistill.grading.compare.values import readable as readable_value
 
 _NAME = re.compile(
     r"\(?\s*(?:\\[a-zA-Z]+|[A-Za-z])(?:_(?:\{[^{}]*\}|\w))?'?(?:\s*,\s*[A-Za-z])*\s*\)?(?:\s*\(\s*[A-Za-z](?:,\s*[A-Za-z])*\))?"
@@ -151,6 +152,14 @@ def same(answer: str, reference: str, equal: Equal) -> bool | None:
     if "value" in (found.kind, wanted.kind):
         return _one_and_many(found, wanted, answer, reference, equal)
     return _parts(found, wanted, equal)
+
+
+def readable(reference: str, parses: Parses) -> bool | None:
+    """Whether a reference can be compared with answers; None where `parses` does not know what decides it."""
+    built = shape(_ruled(tidy(reference)))
+    if built.kind == "value":
+        return readable_value(built.parts[0], parses)
+    return _all(readable(part, parses) for part in built.parts)
 
 
 def _ruled(text: str) -> str:

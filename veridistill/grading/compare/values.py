@@ -12,6 +12,8 @@ from veridistill.grading.compare.latex import GAP, alike, plain
 
 Equal = Callable[[str, str], bool | None]
 """Whether two values, answer and reference, are equal; None where that is not known."""
+Parses = Callable[[str], bool | None]
+"""Whether a value can be parsed; None where that is not known."""
 
 _UNIT = re.compile(
     r"""(?P<value>.*?[0-9})\]!a-z])\s*
@@ -137,6 +139,14 @@ def same_value(answer: str, reference: str, equal: Equal) -> bool | None:
     return False
 
 
+def readable(text: str, parses: Parses) -> bool | None:
+    """Whether a value can be compared: as words, a number or digits in a base, or because it parses."""
+    bare = quantity(text).value
+    if _is_words(text) or number(bare) is not None or _BASE.fullmatch(bare) or _LETTERS.fullmatch(bare):
+        return True
+    return parses(bare) if bare == text else parses(bare) or parses(text)
+
+
 def _by_notation(answer: str, reference: str, equal: Equal) -> bool | None:
     """What a parser would read more into, or less out of, than is written; the rest is `equal`'s."""
     texts = (answer, reference)
@@ -172,7 +182,11 @@ def same_number(one: Number, other: Number) -> bool:
 
 def _words(answer: str, reference: str) -> bool | None:
     r"""Whether two answers in words are the same, but for case; None when the reference is not words."""
-    bare = plain(reference)
-    if not (_ALL_TEXT.fullmatch(reference) or _WORDS.fullmatch(reference)):
+    if not _is_words(reference):
         return None
-    return plain(answer).casefold().strip("().") == bare.casefold().strip("().") != ""
+    found, wanted = (plain(text).casefold().strip("().") for text in (answer, reference))
+    return found == wanted != ""
+
+
+def _is_words(text: str) -> bool:
+    return bool(_ALL_TEXT.fullmatch(text) or _WORDS.fullmatch(text))

