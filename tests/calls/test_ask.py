@@ -137,7 +137,7 @@ def test_items_are_taken_as_they_are_needed_and_results_come_in_their_order(tmp_
             return number
 
         results = []
-        async for number in asker.over(items(), str, work):
+        async for number in asker.map_units(items(), str, work):
             results.append(number)
             most = max(most, taken - len(results))
         await journal.close()

@@ -122,13 +122,13 @@ class Asker:
         """Units open at once."""
         return self._window or 4 * self.gate.width
 
-    def seat(self, role: str) -> Engine:
+    def engine_for(self, role: str) -> Engine:
         """Who answers a role."""
         return self.engine if self._judge is None or role not in JUDGING else self._judge
 
     def model(self, role: str) -> str:
         """The identity of who answers a role."""
-        return self.seat(role).fingerprint
+        return self.engine_for(role).fingerprint
 
     def adapt(self) -> None:
         """Let the gate follow the engines."""
@@ -150,7 +150,7 @@ class Asker:
         finally:
             self.gate.close_unit()
 
-    async def over(
+    async def map_units(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
     ) -> AsyncGenerator[R_out, None]:
         """Results of `work` in the order of the items, with a window of them open: memory does not grow with the run.
@@ -251,7 +251,7 @@ class UnitAsk:
         async with asker.gate.slot(self._need, unit.rank):
             self._check_budget()
             try:
-                engine = asker.seat(request.role)
+                engine = asker.engine_for(request.role)
                 reply = await engine.generate(request.messages, request.sampling, request.seed)
                 entry = self._entry(request, "ok", reply)
             except RequestRefused as refusal:
@@ -288,10 +288,6 @@ class UnitAsk:
     @property
     def exhaustive(self) -> bool:
         return self._unit.exhaustive
-
-    @property
-    def idle(self) -> bool:
-        return self._asker.gate.idle
 
     def under(self, chance: Callable[[], float] | None) -> "UnitAsk":
         return UnitAsk(self._asker, self._unit, self._need.under(chance), self)

@@ -66,5 +66,5 @@ def replayer(
     Questions are asked one after another and learn from those before; a real run has many open and learns a little
     later, which matters to its first calls alone.
     """
-    gate = Gate(1, speculate=False)
+    gate = Gate(1, speculation="off")
     return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, foresight=False)

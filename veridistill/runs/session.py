@@ -93,7 +93,7 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
             engine,
             journal,
             Gate(
-                config.gate.width or sum(one.capacity for one in engines), config.build.speculation == "idle"
+                config.gate.width or sum(one.capacity for one in engines), config.build.speculation
             ),
             config.build,
             run_seed=config.seed,
