@@ -115,6 +115,9 @@ class Forgetful:
     async def replies(self, unit: str) -> dict[bytes, Entry]:
         return {}
 
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]:
+        return {}
+
     async def append(self, entry: Entry) -> None: ...
 
     def note(self, entry: Entry) -> None: ...

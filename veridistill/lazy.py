@@ -45,12 +45,16 @@ class Offer(Protocol):
     def start(self) -> None: ...
 
 
-class Ask(Protocol):
-    """The way to a model, as one branch holds it. Calling it makes a request and returns the reply."""
+class Call(Protocol):
+    """Makes a request and returns the reply."""
 
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         """Raises `RequestRefused` when the engine refuses this request alone."""
         ...
+
+
+class Ask(Call, Protocol):
+    """The way to a model, as one branch holds it."""
 
     forecast: Callable[[], float] | None
     """The live chance that the search running under this `Ask` passes; None while none runs."""

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from veridistill.calls.gate import Gate, Need
-from veridistill.calls.journal import Entry
+from veridistill.calls.journal import Entry, Status
 from veridistill.engines.base import Engine
 from veridistill.errors import BudgetReached, RequestRefused
-from veridistill.lazy import Branch, Offer, Result
+from veridistill.lazy import Branch, Call, Offer, Result
 from veridistill.records import JUDGING, Completion, Messages, Path, Request, Sampling, without_surrogates
 
 T = TypeVar("T")
@@ -51,6 +51,8 @@ class Replies(Protocol):
     """Where replies are kept: `journal.Journal`, or what stands in for one."""
 
     async def replies(self, unit: str) -> dict[bytes, Entry]: ...
+
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]: ...
 
     async def append(self, entry: Entry) -> None: ...
 
@@ -150,6 +152,19 @@ class Asker:
         finally:
             self.gate.close_unit()
 
+    def request(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Request:
+        """The call with its identity in this run."""
+        return Request(self.run_seed, self.engine_for(role).fingerprint, role, path, messages, sampling)
+
+    async def answered(self, unit: str, role: str) -> Call:
+        """Read what a unit was answered in one role again, with the token ids kept; asks nothing new."""
+        known = await self.journal.with_ids(unit, role)
+
+        async def call(role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
+            return _reply(known[self.request(role, path, messages, sampling).key])
+
+        return call
+
     async def map_units(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
     ) -> AsyncGenerator[R_out, None]:
@@ -219,7 +234,7 @@ class UnitAsk:
 
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         asker, unit = self._asker, self._unit
-        request = Request(asker.run_seed, asker.model(role), role, path, messages, sampling)
+        request = asker.request(role, path, messages, sampling)
         asker.meter.hits += request.key in unit.known
         while (entry := unit.known.get(request.key)) is None:
             if (same := unit.running.get(request.key)) is not None:
@@ -241,9 +256,7 @@ class UnitAsk:
         while ask is not None:
             ask._spent += entry.completion.completion_tokens
             ask = ask._parent
-        if entry.status == "refused":
-            raise RequestRefused(entry.completion.text)
-        return entry.completion
+        return _reply(entry)
 
     async def _fetch(self, request: Request) -> None:
         """Ask the engine and journal what came of it."""
@@ -252,25 +265,24 @@ class UnitAsk:
             self._check_budget()
             try:
                 engine = asker.engine_for(request.role)
-                reply = await engine.generate(request.messages, request.sampling, request.seed)
-                entry = self._entry(request, "ok", reply)
+                reply = _storable(await engine.generate(request.messages, request.sampling, request.seed))
+                status: Status = "ok"
             except RequestRefused as refusal:
-                entry = self._entry(request, "refused", Completion(str(refusal), "refused", 0, 0))
+                reply, status = Completion(without_surrogates(str(refusal)), "refused", 0, 0), "refused"
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
             # The slot is held until the reply is on disk: a kill repeats at most a gate's width of calls.
-            asker.meter.new_tokens += entry.completion.prompt_tokens + entry.completion.completion_tokens
-            await asker.journal.append(entry)
-        unit.known[request.key] = entry
+            asker.meter.new_tokens += reply.prompt_tokens + reply.completion_tokens
+            # Ids go to disk and no further: an open question holds its replies' texts alone.
+            known = self._entry(request, status, _without_ids(reply))
+            whole = self._entry(request, status, reply) if request.role in asker.keep_ids else known
+            await asker.journal.append(whole)
+        unit.known[request.key] = known
         asker.adapt()
 
-    def _entry(self, request: Request, status: Any, reply: Completion) -> Entry:
-        if request.role not in self._asker.keep_ids:
-            reply = replace(reply, token_ids=None, prompt_token_ids=None)
-        return Entry(
-            self._unit.name, request.model, request.key, status, request.role, request.path, _storable(reply)
-        )
+    def _entry(self, request: Request, status: Status, reply: Completion) -> Entry:
+        return Entry(self._unit.name, request.model, request.key, status, request.role, request.path, reply)
 
     def _check_budget(self) -> None:
         limit, used = self._asker.max_tokens, self._asker.meter.new_tokens
@@ -372,6 +384,16 @@ class _Crew(Generic[R_out]):
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+def _reply(entry: Entry) -> Completion:
+    if entry.status == "refused":
+        raise RequestRefused(entry.completion.text)
+    return entry.completion
+
+
+def _without_ids(reply: Completion) -> Completion:
+    return Completion(reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
 
 
 def _storable(reply: Completion) -> Completion:
