@@ -101,7 +101,7 @@ async def distilled(asker: Asker, seeds: Iterator[Seed]) -> AsyncIterator[Distil
     async def work(seed: Seed, ask: Any) -> Distilled:
         return await distil(seed, ask, plan)
 
-    async with aclosing(asker.over(seeds, lambda seed: seed.seed_id, work)) as stream:
+    async with aclosing(asker.map_units(seeds, lambda seed: seed.seed_id, work)) as stream:
         async for found in stream:
             yield found
 
@@ -113,6 +113,9 @@ class Forgetful:
     """A store that keeps nothing: simulated time does not wait for a disk."""
 
     async def replies(self, unit: str) -> dict[bytes, Entry]:
+        return {}
+
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]:
         return {}
 
     async def append(self, entry: Entry) -> None: ...
@@ -148,7 +151,7 @@ async def simulate(size: Size, speculation: str, run_seed: int) -> Simulated:
         LENGTHS, seconds_per_token=SECONDS_PER_TOKEN, slots=size.slots, clock="virtual", settle=6
     )
     engine.changes = []
-    gate = Gate(size.slots, speculation == "idle")
+    gate = Gate(size.slots, speculation)
     asker = Asker(engine, Forgetful(), gate, policy(speculation), run_seed=run_seed)
     async for _ in distilled(asker, make_seeds(size.questions)):
         pass
@@ -208,7 +211,7 @@ def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Co
 
 async def drive(folder: Path, engine: Engine, questions: int) -> dict[str, float]:
     journal = Journal(folder / "journal.sqlite")
-    asker = Asker(engine, journal, Gate(min(WIDTH, engine.capacity), speculate=False), policy(), run_seed=0)
+    asker = Asker(engine, journal, Gate(min(WIDTH, engine.capacity), speculation="off"), policy(), run_seed=0)
     start, used = time.perf_counter(), time.process_time()
     async for _ in distilled(asker, make_seeds(questions)):
         pass

@@ -98,7 +98,7 @@ async def of_build(script: Path, questions: int, folder: Path) -> dict[str, floa
     journal = Journal(folder / "journal.sqlite")
     try:
         policy = BuildSection(audit_share=0, speculation="off")
-        asker = Asker(engine, journal, Gate(engine.capacity, speculate=False), policy, run_seed=0)
+        asker = Asker(engine, journal, Gate(engine.capacity, speculation="off"), policy, run_seed=0)
         plan = make_plan()
 
         async def work(seed: Seed, ask: Any) -> Any:
@@ -106,7 +106,7 @@ async def of_build(script: Path, questions: int, folder: Path) -> dict[str, floa
 
         seeds = (Seed(f"seed-{i}", f"What is {i} plus {7 * i % 13}?") for i in range(questions))
         start, used = time.perf_counter(), time.process_time()
-        async with aclosing(asker.over(seeds, lambda seed: seed.seed_id, work)) as stream:
+        async with aclosing(asker.map_units(seeds, lambda seed: seed.seed_id, work)) as stream:
             async for _ in stream:
                 pass
         seconds, cpu = time.perf_counter() - start, time.process_time() - used

@@ -58,13 +58,13 @@ async def distil_all(
     build = build or BuildSection(audit_share=0)
     store = Journal(journal, older)
     try:
-        gate = Gate(width or engine.capacity, build.speculation == "idle")
+        gate = Gate(width or engine.capacity, build.speculation)
         asker = Asker(engine, store, gate, build, run_seed=run_seed, window=window, max_tokens=max_tokens)
 
         async def work(seed: Seed, ask: Any) -> Distilled:
             return await distil(seed, ask, plan)
 
-        async with aclosing(asker.over(seeds, lambda seed: seed.seed_id, work)) as stream:
+        async with aclosing(asker.map_units(seeds, lambda seed: seed.seed_id, work)) as stream:
             return [distilled async for distilled in stream], asker
     finally:
         await store.close()

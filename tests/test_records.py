@@ -1,12 +1,26 @@
 """Identities: every part of a request counts, and equal questions have equal ids."""
 
+import copy
 import dataclasses
+import pickle
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from veridistill.records import Example, Message, Request, Sampling, Seed, Verdict, Vote, normalise, seed_id
+from veridistill.records import (
+    Completion,
+    Example,
+    Message,
+    Request,
+    Sampling,
+    Seed,
+    TokenIds,
+    Verdict,
+    Vote,
+    normalise,
+    seed_id,
+)
 
 SAMPLING = Sampling(0.8, 0.95, 0, 100)
 REQUEST = Request(0, "model", "simple", ("seed", 0, "simple", 0, 0), (Message("user", "Is it?"),), SAMPLING)
@@ -109,6 +123,21 @@ def test_different_questions_have_different_ids(other: str) -> None:
 )
 def test_what_compatibility_forms_would_merge_stays_apart(one: str, other: str) -> None:
     assert seed_id(one) != seed_id(other)
+
+
+def test_token_ids_are_compared_hashed_and_pickled_as_their_numbers() -> None:
+    ids = TokenIds((1, 2, 2**31 - 1))
+    assert ids == (1, 2, 2**31 - 1) == ids == [1, 2, 2**31 - 1]
+    assert ids != (1, 2) != ids
+    assert ids != TokenIds((1, 2))
+    assert hash(ids) == hash((1, 2, 2**31 - 1))
+    assert pickle.loads(pickle.dumps(ids)) == copy.deepcopy(ids) == TokenIds(ids.tobytes()) == ids
+    assert type(pickle.loads(pickle.dumps(ids))) is TokenIds
+    assert memoryview(ids).nbytes == 12
+    one, other = (Completion("a", "stop", 1, 3, TokenIds(ids)) for _ in range(2))
+    assert len({one, other, replace(one, token_ids=TokenIds((1,)))}) == 2
+    with pytest.raises(OverflowError):
+        TokenIds((2**31,))
 
 
 def test_no_type_of_training_has_an_answer() -> None:

@@ -3,15 +3,16 @@
 A branch is a piece of work that may or may not turn out to be needed. The method writes its branches down as if all
 of them were asked; a branch is *started, or never created*. `first` and `every` run their branches in order and stop
 at the one that settles the outcome: the first that passes, or the first that does not. Meanwhile the next branch is on
-`offer`: where the engine has slots that nothing needed wants, the gate may start it early. An early branch runs under a
-live chance of being needed and is cancelled as soon as the outcome is known. Under an `ask` that is exhaustive, every
-branch runs. Laziness changes what is asked, never what is found.
+`offer`: while the engine has idle slots, the gate may start it early. An early branch runs with a live chance of being
+needed. As soon as the outcome is settled, whatever still runs is cancelled, the branch in turn included. Under an `ask`
+that is exhaustive, every branch runs. Laziness changes what is asked, never what is found.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from veridistill.records import Completion, Messages, Path, Sampling
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Branch(Generic[R]):
-    """Work on one outcome. `label` says whose learned rates apply; `path` is the start of its requests' paths."""
+    """Work on one outcome. Learned rates are kept by `label`; `path` is the start of its requests' paths."""
 
     label: str
     path: Path
@@ -37,22 +38,26 @@ class Branch(Generic[R]):
 
 
 class Offer(Protocol):
-    """Work that could start early: the gate reads `chance` when a slot is idle, and calls `start` to take it up."""
+    """Work that could start early: the gate reads `chance` while a slot is idle, and calls `start` to begin it."""
 
     def chance(self) -> float: ...
 
     def start(self) -> None: ...
 
 
-class Ask(Protocol):
-    """The way to a model, as one branch holds it. Calling it makes a request and returns the reply."""
+class Call(Protocol):
+    """Makes a request and returns the reply."""
 
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         """Raises `RequestRefused` when the engine refuses this request alone."""
         ...
 
+
+class Ask(Call, Protocol):
+    """The way to a model, as one branch holds it."""
+
     forecast: Callable[[], float] | None
-    """The live chance that what runs under this `Ask` passes; set by the combinator that runs there."""
+    """The live chance that the search running under this `Ask` passes; None while none runs."""
 
     @property
     def spent(self) -> int:
@@ -62,11 +67,6 @@ class Ask(Protocol):
     @property
     def exhaustive(self) -> bool:
         """Ask everything, whether it can still matter or not."""
-        ...
-
-    @property
-    def idle(self) -> bool:
-        """Whether the engine has slots that nothing needed wants, so that branches may run side by side."""
         ...
 
     def under(self, chance: Callable[[], float] | None) -> "Ask":
@@ -102,12 +102,12 @@ class Ask(Protocol):
 
 async def first(branches: Sequence[Branch[R]], ask: Ask) -> list[R]:
     """Results in the order of the branches, up to and including the first that passes."""
-    return await (each(branches, ask) if ask.exhaustive else _Search(branches, ask, settles=True).run())
+    return await (each(branches, ask) if ask.exhaustive else _UntilPass(branches, ask).run())
 
 
 async def every(branches: Sequence[Branch[R]], ask: Ask) -> list[R]:
     """Results of branches that must all pass, up to one that does not. Their order is free: `ask` chooses it."""
-    return await (each(branches, ask) if ask.exhaustive else _Search(branches, ask, settles=False).run())
+    return await (each(branches, ask) if ask.exhaustive else _UntilFailure(branches, ask).run())
 
 
 async def each(branches: Sequence[Branch[R]], ask: Ask) -> list[R]:
@@ -121,24 +121,26 @@ async def each(branches: Sequence[Branch[R]], ask: Ask) -> list[R]:
         for task in tasks:
             await task
     finally:
-        _drop(tasks)
+        for task in tasks:
+            _drop(task)
     for entry in entries:
         entry.teach(ask)
     return [entry.result for entry in entries if entry.result is not None]
 
 
 class _Entry(Generic[R]):
-    """A branch that was started: in place, or as a task of its own."""
+    """A branch that was started: in place, or early as a task of its own."""
+
+    __slots__ = ("ask", "branch", "result", "task")
 
     def __init__(self, branch: Branch[R], ask: Ask) -> None:
         self.branch = branch
         self.ask = ask
-        self.task: asyncio.Task[R] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.result: R | None = None
 
-    async def run(self) -> R:
+    async def run(self) -> None:
         self.result = await self.branch.run(self.ask)
-        return self.result
 
     def teach(self, ask: Ask) -> None:
         assert self.result is not None
@@ -149,39 +151,62 @@ class _Entry(Generic[R]):
             return float(self.result.passed)
         return self.ask.forecast() if self.ask.forecast else ask.outlook(self.branch)
 
+    def discard(self) -> None:
+        """Cancel what is no longer needed. The task is let go of: its error would refer back to this entry."""
+        self.ask.discard()
+        if self.task is not None:
+            _drop(self.task)
+            self.task = None
+
 
 class _Search(Generic[R]):
-    """Branches in order until one settles: `settles` True looks for a pass (`first`), False for a failure (`every`).
+    """Branches in order until one settles the outcome.
 
-    A pass settles only when all before it have failed, since the first by order is wanted. A failure settles at once,
-    whichever branch it comes from, since every branch must pass; so there the order is free.
+    The branch in turn runs in the caller's own task, others early and as tasks. No cycle of references outlives the
+    search: with a large heap, collections are rare, and each question would keep its replies until the next one.
     """
 
-    def __init__(self, branches: Sequence[Branch[R]], ask: Ask, settles: bool) -> None:
+    ordered: ClassVar[bool]
+    """Whether a branch can settle the outcome only once all before it have ended."""
+
+    def __init__(self, branches: Sequence[Branch[R]], ask: Ask) -> None:
         self.branches = branches
         self.waiting = list(branches)
         self.started: list[_Entry[R]] = []
-        self.done: list[_Entry[R]] = []
         self.ask = ask
-        self.settles = settles
-        self.ordered = settles
+        self._host: asyncio.Task[Any] | None = None
+        self._cut = False
         ask.forecast = self.chance_to_pass
 
+    def settles(self, passed: bool) -> bool:
+        raise NotImplementedError
+
+    def open_chance(self, passing: float) -> float:
+        """The chance that a branch leaves the outcome open, from that of its passing."""
+        raise NotImplementedError
+
+    def chance_to_pass(self) -> float:
+        """The chance that the whole passes."""
+        raise NotImplementedError
+
     async def run(self) -> list[R]:
+        done: list[_Entry[R]] = []
         try:
             while self.waiting or self.started:
                 entry = await self._next()
                 entry.teach(self.ask)
-                self.done.append(entry)
+                done.append(entry)
                 assert entry.result is not None
-                if entry.result.passed is self.settles:
+                if self.settles(entry.result.passed):
                     break
         finally:
             self.ask.withdraw(self)
-            self._discard(self.started)
-        place = {branch.path: number for number, branch in enumerate(self.branches)}
-        self.done.sort(key=lambda entry: place[entry.branch.path])
-        return [entry.result for entry in self.done if entry.result is not None]
+            self.ask.forecast = None
+            self._discard_from(0)
+        if not self.ordered and len(done) > 1:
+            place = {branch.path: number for number, branch in enumerate(self.branches)}
+            done.sort(key=lambda entry: place[entry.branch.path])
+        return [entry.result for entry in done if entry.result is not None]
 
     async def _next(self) -> _Entry[R]:
         """The next entry whose result counts; starts one when none is under way."""
@@ -189,44 +214,58 @@ class _Search(Generic[R]):
         if self.waiting:
             self.ask.offer(self)
         if entry.task is None:
-            in_place = not self.ask.idle or self.ask.known(entry.branch)
-            if in_place:
-                await entry.run()
-            else:
-                entry.task = asyncio.create_task(entry.run())
+            await self._in_place(entry)
         while (ready := self._ready()) is None:
             running = [e.task for e in self.started if e.task and not e.task.done()]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         self.started.remove(ready)
         return ready
 
+    async def _in_place(self, entry: _Entry[R]) -> None:
+        """Run a branch in the caller's task, until it ends or `_ended` cuts it; as `asyncio.timeout` does it."""
+        # Kept here and not in a local variable: the error of a cancelled task refers to its frames, and they to locals.
+        self._host = asyncio.current_task()
+        assert self._host is not None
+        cancels, self._cut = self._host.cancelling(), False
+        try:
+            await entry.run()
+        except asyncio.CancelledError:
+            if not self._cut or self._host.uncancel() > cancels:  # the caller was cancelled, if also cut
+                raise
+        finally:
+            self._host = None
+
+    def _ended(self, entry: _Entry[R], task: asyncio.Task[None]) -> None:
+        """An early branch ended: if that settles the outcome, what cannot matter any more is cut."""
+        if task.cancelled() or entry not in self.started:
+            return
+        failed = task.exception() is not None
+        if not failed and (entry.result is None or not self.settles(entry.result.passed)):
+            return
+        if self.ordered and not failed:
+            self.waiting.clear()
+            self.ask.withdraw(self)
+            self._discard_from(self.started.index(entry) + 1)
+        elif self._host is not None and not self._cut:
+            self._cut = True
+            self._host.cancel()
+
     def _ready(self) -> _Entry[R] | None:
-        for number, entry in enumerate(self.started):
+        for entry in self.started:
             if entry.task and entry.task.done():
                 entry.task.result()
-            if entry.result is not None:
-                if not self.ordered or number == 0:
-                    return entry
-                if entry.result.passed is self.settles:
-                    self._forget_after(number)
-                    return None
-        return None
+        return next(
+            (one for one in self.started[: 1 if self.ordered else None] if one.result is not None), None
+        )
 
-    def _forget_after(self, number: int) -> None:
-        """A later branch has settled unless an earlier one does: nothing after it can matter."""
-        self.waiting.clear()
-        self.ask.withdraw(self)
-        self._discard(self.started[number + 1 :])
-        del self.started[number + 1 :]
+    def _discard_from(self, number: int) -> None:
+        for entry in self.started[number:]:
+            entry.discard()
+        del self.started[number:]
 
-    def _discard(self, entries: Sequence[_Entry[R]]) -> None:
-        for entry in entries:
-            entry.ask.discard()
-        _drop([entry.task for entry in entries if entry.task])
-
-    def _begin(self, chance: Callable[[], float] | None) -> _Entry[R]:
-        index = 0 if self.ordered else self.ask.choose(self.waiting)
-        entry = _Entry(self.waiting.pop(index), self.ask.under(chance))
+    def _begin(self, chance: Callable[[Branch[R]], float] | None) -> _Entry[R]:
+        branch = self.waiting.pop(0 if self.ordered else self.ask.choose(self.waiting))
+        entry = _Entry(branch, self.ask.under(None if chance is None else partial(chance, branch)))
         self.started.append(entry)
         if not self.waiting:
             self.ask.withdraw(self)
@@ -239,36 +278,66 @@ class _Search(Generic[R]):
         return self._left_open(self.started)
 
     def start(self) -> None:
-        entry: _Entry[R]
-        entry = self._begin(lambda: self._needed(entry))
+        entry = self._begin(self._needed)
         entry.task = self.ask.early(entry.run())
+        entry.task.add_done_callback(partial(self._ended, entry))
 
-    def _needed(self, entry: _Entry[R]) -> float:
-        return self._left_open(self.started[: self.started.index(entry)]) if entry in self.started else 0.0
-
-    def chance_to_pass(self) -> float:
-        """Of the whole: that one branch passes (`first`), or that all still open ones do (`every`)."""
-        left = self._left_open(self.started)
-        for branch in self.waiting:
-            left *= self._open_chance(self.ask.outlook(branch))
-        return 1.0 - left if self.settles else left
+    def _needed(self, branch: Branch[R]) -> float:
+        chance = 1.0
+        for entry in self.started:
+            if entry.branch is branch:
+                return chance
+            chance *= self.open_chance(entry.chance_to_pass(self.ask))
+        return 0.0
 
     def _left_open(self, entries: Sequence[_Entry[R]]) -> float:
         chance = 1.0
         for entry in entries:
-            chance *= self._open_chance(entry.chance_to_pass(self.ask))
+            chance *= self.open_chance(entry.chance_to_pass(self.ask))
         return chance
 
-    def _open_chance(self, passing: float) -> float:
-        return 1.0 - passing if self.settles else passing
+    def _stays_open(self) -> float:
+        left = self._left_open(self.started)
+        for branch in self.waiting:
+            left *= self.open_chance(self.ask.outlook(branch))
+        return left
 
 
-def _drop(tasks: Sequence[asyncio.Task[T]]) -> None:
-    """Cancel tasks that no longer matter; whatever they end with is nobody's business."""
-    for task in tasks:
-        if not task.done():
-            task.cancel()
-        task.add_done_callback(_ignore)
+class _UntilPass(_Search[R]):
+    """`first`: a pass settles, but only when all before it have failed, since the first by order is wanted."""
+
+    ordered = True
+
+    def settles(self, passed: bool) -> bool:
+        return passed
+
+    def open_chance(self, passing: float) -> float:
+        return 1.0 - passing
+
+    def chance_to_pass(self) -> float:
+        return 1.0 - self._stays_open()
+
+
+class _UntilFailure(_Search[R]):
+    """`every`: any failure settles at once, since every branch must pass; so the order is free."""
+
+    ordered = False
+
+    def settles(self, passed: bool) -> bool:
+        return not passed
+
+    def open_chance(self, passing: float) -> float:
+        return passing
+
+    def chance_to_pass(self) -> float:
+        return self._stays_open()
+
+
+def _drop(task: asyncio.Task[T]) -> None:
+    """Cancel a task that no longer matters; its result or error is discarded."""
+    if not task.done():
+        task.cancel()
+    task.add_done_callback(_ignore)
 
 
 def _ignore(task: asyncio.Task[T]) -> None:

@@ -20,7 +20,7 @@ from veridistill.cascade import Jury, vote
 from veridistill.decide import by_length, defect, ended_by, outcome, split
 from veridistill.domains import DomainRules
 from veridistill.errors import RequestRefused
-from veridistill.lazy import Ask, Branch, each, every, first
+from veridistill.lazy import Ask, Branch, Call, each, every, first
 from veridistill.prompts import message
 from veridistill.records import Candidate, Completion, Messages, Sampling, Seed, Verdict, Vote
 
@@ -102,7 +102,7 @@ async def judged(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
     return Judged(candidate, Verdict(seed.seed_id, index, outcome(cast), ended_by(cast), tuple(votes)))
 
 
-async def generate(seed: Seed, index: int, plan: Plan, ask: Ask) -> Candidate:
+async def generate(seed: Seed, index: int, plan: Plan, ask: Call) -> Candidate:
     """A sampled solution; an empty one when the engine refuses the question."""
     try:
         reply = await ask("solve", (seed.seed_id, index), solve_prompt(seed, plan), plan.sampling)

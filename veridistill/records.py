@@ -7,6 +7,8 @@ because no type carries them there. Only `Problem`, which evaluation alone reads
 import hashlib
 import json
 import unicodedata
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -102,20 +104,45 @@ class Request:
         return int.from_bytes(self.key[:4], "big") & 0x7FFF_FFFF
 
 
+class TokenIds(array):  # type: ignore[type-arg]  # array takes no [int] before Python 3.12
+    """Token ids as 32-bit integers, 4 bytes each where a Python integer takes 36. Never changed once made.
+
+    Made from numbers, or from the bytes of such an array. Equal to a tuple or list of the same numbers, and hashed as
+    that tuple.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, ids: Iterable[int] | bytes = ()) -> "TokenIds":
+        return super().__new__(cls, "i", ids)  # type: ignore[return-value]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, tuple | list):
+            return len(self) == len(other) and all(map(int.__eq__, self, other))
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply as it was sampled: `text` is raw, reasoning and tags included, without the end-of-turn token.
 
-    `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine
-    cannot give them. `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer.
+    `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine cannot give
+    them, and in replies that came through an `Ask`: the ids are in the journal, and training rows alone need them.
+    `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer.
     """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-    token_ids: tuple[int, ...] | None = field(default=None, repr=False)
-    prompt_token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    token_ids: TokenIds | None = field(default=None, repr=False)
+    prompt_token_ids: TokenIds | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +190,8 @@ class Example:
 
     seed_id: str
     candidate: int
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
+    prompt_ids: TokenIds
+    completion_ids: TokenIds
     messages: Messages
 
 

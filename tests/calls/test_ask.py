@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,42 @@ def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     assert asked(tmp_path, engine, work).text == "bad \ufffd good \U0001f600"
 
 
-def test_token_ids_are_kept_for_candidates_alone(tmp_path: Path) -> None:
-    async def work(ask: UnitAsk) -> list[Completion]:
-        return [await ask(role, ("u", 0, role, 0, 0), PROMPT, SAMPLING) for role in ("solve", "factuality")]
+def test_token_ids_are_journalled_for_candidates_alone_and_held_by_nobody(tmp_path: Path) -> None:
+    roles = ("solve", "factuality")
 
-    solve, judge = asked(tmp_path, ScriptedEngine(Script()), work)
-    assert solve.token_ids
-    assert judge.token_ids is None
+    async def work(ask: UnitAsk) -> list[Completion]:
+        return [await ask(role, ("u", 0, role, 0, 0), PROMPT, SAMPLING) for role in roles]
+
+    replies = asked(tmp_path, ScriptedEngine(Script()), work)
+    assert [(reply.token_ids, reply.prompt_token_ids) for reply in replies] == [(None, None)] * 2
+    with closing(Reader([tmp_path / "j"])) as reader:
+        solve, judge = [next(iter(reader.with_ids("u", role).values())).completion for role in roles]
+    assert len(solve.token_ids or ()) == solve.completion_tokens
+    assert len(solve.prompt_token_ids or ()) == solve.prompt_tokens
+    assert judge.token_ids is judge.prompt_token_ids is None
+
+
+def test_answers_are_read_again_with_their_ids_and_nothing_is_asked(tmp_path: Path) -> None:
+    def reply(messages: Messages, sampling: Sampling, seed: int) -> Completion | str:
+        if sampling.max_tokens == 1:
+            raise RequestRefused("too long")
+        return Script().reply(messages, sampling, seed)
+
+    engine, short = ScriptedEngine(reply), Sampling(0.8, 0.95, 0, 1)
+
+    async def work(ask: UnitAsk) -> tuple[Completion, Completion]:
+        first = await ask("solve", ("u", 0), PROMPT, SAMPLING)
+        with pytest.raises(RequestRefused):
+            await ask("solve", ("u", 1), PROMPT, short)
+        again = await ask._asker.answered("u", "solve")
+        with pytest.raises(RequestRefused, match="too long"):
+            await again("solve", ("u", 1), PROMPT, short)
+        return first, await again("solve", ("u", 0), PROMPT, SAMPLING)
+
+    first, again = asked(tmp_path, engine, work)
+    assert replace(again, token_ids=None, prompt_token_ids=None) == first
+    assert len(again.token_ids or ()) == again.completion_tokens
+    assert engine.stats().calls == 1
 
 
 def test_a_budget_of_tokens_stops_the_run_resumably(tmp_path: Path) -> None:
@@ -137,7 +167,7 @@ def test_items_are_taken_as_they_are_needed_and_results_come_in_their_order(tmp_
             return number
 
         results = []
-        async for number in asker.over(items(), str, work):
+        async for number in asker.map_units(items(), str, work):
             results.append(number)
             most = max(most, taken - len(results))
         await journal.close()
@@ -158,7 +188,7 @@ def test_a_judge_apart_is_asked_for_verdicts_alone_and_under_its_own_name(tmp_pa
     asked(tmp_path, engine, work, judge=judge)
     assert (engine.stats().calls, judge.stats().calls) == (2, 5)
     with closing(Reader([tmp_path / "j"])) as reader:
-        models = {entry.role: entry.model for entry in reader.read("u").values()}
+        models = {entry.role: entry.model for entry in reader.replies("u").values()}
     assert models == {role: "solver" if role in ("solve", "exam") else "judge" for role in roles}
 
 

@@ -148,7 +148,7 @@ def test_early_work_leaves_a_slot_for_every_open_unit_and_the_likeliest_starts()
 
 def test_without_speculation_nothing_starts_early() -> None:
     async def scenario() -> None:
-        gate, log = Gate(8, speculate=False), list[str]()
+        gate, log = Gate(8, speculation="off"), list[str]()
         gate.open_unit()
         gate.offer(Need(), Work("early", 0.9, log))
         await turns()

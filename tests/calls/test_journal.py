@@ -4,15 +4,24 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from veridistill.calls.journal import Entry, Journal, transcript
 from veridistill.errors import ConfigError, Incomplete
-from veridistill.records import Completion
+from veridistill.records import Completion, TokenIds
 
-REPLY = Completion("<think>\nü\u2028\n</think>\n\n\\boxed{4}", "stop", 3, 4, (5, 6, 7, 2**31 - 1), (1, 2, 3))
+REPLY = Completion(
+    "<think>\nü\u2028\n</think>\n\n\\boxed{4}",
+    "stop",
+    3,
+    4,
+    TokenIds((5, 6, 7, 2**31 - 1)),
+    TokenIds((1, 2, 3)),
+)
+BARE = replace(REPLY, token_ids=None, prompt_token_ids=None)
 
 
 def entry(
@@ -48,11 +57,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     async def work(journal: Journal) -> None:
         await journal.append(entry(1))
         await journal.append(entry(2, unit="other"))
-        assert await journal.replies("u") == {entry(1).key: entry(1)}
-        assert await journal.replies("nobody") == {}
+        assert await journal.replies("u") == {entry(1).key: entry(1, reply=BARE)}
+        assert await journal.with_ids("u", "solve") == {entry(1).key: entry(1)}
+        assert await journal.with_ids("u", "exam") == await journal.replies("nobody") == {}
 
     with_journal(tmp_path / "j", work)
-    assert transcript(tmp_path / "j", "u") == [entry(1)]
+    assert transcript(tmp_path / "j", "u") == [entry(1, reply=BARE)]
 
 
 def test_cancelled_calls_are_written_and_never_served(tmp_path: Path) -> None:
@@ -91,7 +101,8 @@ def test_a_fork_reads_older_journals_after_its_own_and_never_writes_them(tmp_pat
         own = entry(2, reply=Completion("own", "stop", 1, 1))
         await journal.append(own)
         found = await journal.replies("u")
-        assert found[entry(1).key] == entry(1)
+        assert found[entry(1).key] == entry(1, reply=BARE)
+        assert (await journal.with_ids("u", "solve"))[entry(1).key] == entry(1)
         assert found[own.key] == own
         assert [usage.calls for usage in journal.usage()] == [1], "the forked run's calls are not this run's"
 

@@ -32,7 +32,7 @@ found, _ = asyncio.run(distil_all(engine, folder / "journal.sqlite", make_plan(4
 
 def start(folder: Path, turn: int) -> "subprocess.Popen[bytes]":
     arguments = [str(folder), str(WIDTH), str(NUM_SEEDS), str(turn)]
-    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], cwd=Path(__file__).parent.parent)
+    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], cwd=Path(__file__).parents[2])
 
 
 def running(child: "subprocess.Popen[bytes]") -> bool:

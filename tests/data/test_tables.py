@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 
 from veridistill.data import tables
 from veridistill.errors import ConfigError, Incomplete
-from veridistill.records import Attempt, Candidate, Completion, Example, Message, Problem, Seed, Verdict, Vote
+from veridistill.records import (
+    Attempt,
+    Candidate,
+    Completion,
+    Example,
+    Message,
+    Problem,
+    Seed,
+    TokenIds,
+    Verdict,
+    Vote,
+)
 
-ids = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple)
+ids = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(TokenIds)
 ints = st.integers(-(2**31), 2**31 - 1)
 words = st.text(max_size=8)
 messages = st.lists(st.builds(Message, words, words), max_size=3).map(tuple)
@@ -73,7 +84,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_row_groups_are_bounded_by_rows_and_by_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "GROUP_ROWS", 4)
-    monkeypatch.setattr(tables, "GROUP_CHARACTERS", 1000)
+    monkeypatch.setattr(tables, "GROUP_BYTES", 1000)
     rows = [seed(number) for number in range(6)]
     rows += [Seed("long", "x" * 1000), seed(7)]
     tables.SEEDS.write(path, rows)
@@ -81,6 +92,35 @@ def test_row_groups_are_bounded_by_rows_and_by_text(path: Path, monkeypatch: pyt
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [4, 3, 1]
     assert {meta.row_group(0).column(i).compression for i in range(meta.num_columns)} == {"ZSTD"}
     assert list(tables.SEEDS.read(path)) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "size"),
+    [
+        (Example("s", 1, TokenIds(range(250)), TokenIds(range(250)), ()), 2000),
+        (
+            Example(
+                "s", 1, TokenIds(), TokenIds(), (Message("user", "q" * 900), Message("assistant", "a" * 900))
+            ),
+            1800,
+        ),
+        (Seed("s", "é" * 600), 1200),
+    ],
+    ids=["token ids take four bytes", "messages have texts", "letters may take more than a byte"],
+)
+def test_what_a_row_weighs(path: Path, monkeypatch: pytest.MonkeyPatch, row: Any, size: int) -> None:
+    table: tables.Table[Any] = tables.EXAMPLES if isinstance(row, Example) else tables.SEEDS
+    for limit, groups in ((size, 3), (size + 200, 2)):
+        monkeypatch.setattr(tables, "GROUP_BYTES", limit)
+        table.write(path, [row] * 3)
+        assert pq.read_metadata(path).num_row_groups == groups
+
+
+def test_token_ids_are_read_a_batch_at_a_time(path: Path) -> None:
+    """The second batch of a file begins within its arrays."""
+    rows = [Example(str(n), n, TokenIds(range(n % 7)), TokenIds((n,)), ()) for n in range(2500)]
+    tables.EXAMPLES.write(path, rows)
+    assert list(tables.EXAMPLES.read(path)) == rows
 
 
 def test_a_failed_block_leaves_nothing(path: Path) -> None:
@@ -155,7 +195,9 @@ def test_rows_from_a_verdict() -> None:
 
 def test_pandas_reads_them(path: Path) -> None:
     pd = pytest.importorskip("pandas")
-    example = Example("s", 1, (1, 2), (3,), (Message("user", "q"), Message("assistant", "a")))
+    example = Example(
+        "s", 1, TokenIds((1, 2)), TokenIds((3,)), (Message("user", "q"), Message("assistant", "a"))
+    )
     tables.EXAMPLES.write(path, [example])
     frame = pd.read_parquet(path)
     assert list(frame.columns) == list(tables.EXAMPLES.columns)

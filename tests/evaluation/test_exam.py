@@ -37,7 +37,7 @@ class Replies:
         finally:
             self.open -= 1
 
-    async def over(
+    async def map_units(
         self, items: Iterable[Any], unit: Callable[[Any], str], work: Callable[[Any, Ask], Awaitable[Any]]
     ) -> AsyncIterator[Any]:
         for item in items:

@@ -26,14 +26,12 @@ def solve_all(
     async def run() -> tuple[list[Solved], Asker]:
         store = Journal(journal)
         try:
-            asker = Asker(
-                engine, store, Gate(engine.capacity, build.speculation == "idle"), build, run_seed=0
-            )
+            asker = Asker(engine, store, Gate(engine.capacity, build.speculation), build, run_seed=0)
 
             async def work(seed: Seed, ask: Any) -> Solved:
                 return await solve(seed, ask, plan)
 
-            return [one async for one in asker.over(seeds, lambda seed: seed.seed_id, work)], asker
+            return [one async for one in asker.map_units(seeds, lambda seed: seed.seed_id, work)], asker
         finally:
             await store.close()
 

@@ -53,9 +53,7 @@ def sat(
         served = engine or ScriptedEngine(Script())
         store = Journal(journal)
         try:
-            asker = Asker(
-                served, store, Gate(served.capacity, build.speculation == "idle"), build, run_seed=0
-            )
+            asker = Asker(served, store, Gate(served.capacity, build.speculation), build, run_seed=0)
             chosen = plan or replace(make_plan(4, 2), extra_stages=("simple",))
             async with Graders(1) as graders:
                 if samples:
@@ -341,7 +339,7 @@ def at_terminal(journal: Path, script: Script, lines: list[str]) -> Solved:
     async def run() -> Solved:
         store = Journal(journal)
         try:
-            asker = Asker(ScriptedEngine(script), store, Gate(8, False), LAZY, run_seed=0)
+            asker = Asker(ScriptedEngine(script), store, Gate(8, "off"), LAZY, run_seed=0)
             plan = replace(make_plan(2, 2), sampling=Sampling(0.8, 0.95, 0, 256))
             return await solving.answer("What is 2 plus 2?", "math", plan, asker, lines.append)
         finally:

@@ -66,12 +66,12 @@ async def with_ask(
     others = dict(pairs)
     try:
         section = BuildSection(audit_share=0, asks=asks, speculation="off", order="paper")
-        asker = Asker(engine, store, Gate(4, speculate=False), section, run_seed=0)
+        asker = Asker(engine, store, Gate(4, speculation="off"), section, run_seed=0)
 
         async def work(seed: Seed, ask: Any) -> Planted:
             return await plant(seed, others[seed], ask, plan)
 
-        async with aclosing(asker.over(list(others), lambda seed: seed.seed_id, work)) as stream:
+        async with aclosing(asker.map_units(list(others), lambda seed: seed.seed_id, work)) as stream:
             return [planted async for planted in stream], asker
     finally:
         await store.close()
@@ -167,7 +167,7 @@ async def _build(
                 found.add(await plant(seed, other_than(seed, seeds), ask, plan))
             return distilled
 
-        async with aclosing(asker.over(seeds, lambda seed: seed.seed_id, work)) as stream:
+        async with aclosing(asker.map_units(seeds, lambda seed: seed.seed_id, work)) as stream:
             return [distilled async for distilled in stream], found, asker
     finally:
         await store.close()

@@ -12,7 +12,7 @@ from tests.commands import Done, kept, questions, results, script, settings, ver
 from veridistill.runs import pipeline
 from veridistill.training.job import Job, Progress, TrainResult
 
-DOCS = Path(__file__).parent.parent.parent / "docs" / "results.md"
+DOCS = Path(__file__).parents[2] / "docs" / "results.md"
 # Named by what they hold, or described elsewhere: not documented key by key.
 OPEN = ("config", "versions")
 

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from veridistill.calls.gate import Gate, Need
-from veridistill.calls.journal import Entry
+from veridistill.calls.journal import Entry, Status
 from veridistill.engines.base import Engine
 from veridistill.errors import BudgetReached, RequestRefused
-from veridistill.lazy import Branch, Offer, Result
+from veridistill.lazy import Branch, Call, Offer, Result
 from veridistill.records import JUDGING, Completion, Messages, Path, Request, Sampling, without_surrogates
 
 T = TypeVar("T")
@@ -51,6 +51,8 @@ class Replies(Protocol):
     """Where replies are kept: `journal.Journal`, or what stands in for one."""
 
     async def replies(self, unit: str) -> dict[bytes, Entry]: ...
+
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]: ...
 
     async def append(self, entry: Entry) -> None: ...
 
@@ -122,13 +124,13 @@ class Asker:
         """Units open at once."""
         return self._window or 4 * self.gate.width
 
-    def seat(self, role: str) -> Engine:
+    def engine_for(self, role: str) -> Engine:
         """Who answers a role."""
         return self.engine if self._judge is None or role not in JUDGING else self._judge
 
     def model(self, role: str) -> str:
         """The identity of who answers a role."""
-        return self.seat(role).fingerprint
+        return self.engine_for(role).fingerprint
 
     def adapt(self) -> None:
         """Let the gate follow the engines."""
@@ -150,7 +152,20 @@ class Asker:
         finally:
             self.gate.close_unit()
 
-    async def over(
+    def request(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Request:
+        """The call with its identity in this run."""
+        return Request(self.run_seed, self.engine_for(role).fingerprint, role, path, messages, sampling)
+
+    async def answered(self, unit: str, role: str) -> Call:
+        """Read what a unit was answered in one role again, with the token ids kept; asks nothing new."""
+        known = await self.journal.with_ids(unit, role)
+
+        async def call(role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
+            return _reply(known[self.request(role, path, messages, sampling).key])
+
+        return call
+
+    async def map_units(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
     ) -> AsyncGenerator[R_out, None]:
         """Results of `work` in the order of the items, with a window of them open: memory does not grow with the run.
@@ -219,7 +234,7 @@ class UnitAsk:
 
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         asker, unit = self._asker, self._unit
-        request = Request(asker.run_seed, asker.model(role), role, path, messages, sampling)
+        request = asker.request(role, path, messages, sampling)
         asker.meter.hits += request.key in unit.known
         while (entry := unit.known.get(request.key)) is None:
             if (same := unit.running.get(request.key)) is not None:
@@ -241,9 +256,7 @@ class UnitAsk:
         while ask is not None:
             ask._spent += entry.completion.completion_tokens
             ask = ask._parent
-        if entry.status == "refused":
-            raise RequestRefused(entry.completion.text)
-        return entry.completion
+        return _reply(entry)
 
     async def _fetch(self, request: Request) -> None:
         """Ask the engine and journal what came of it."""
@@ -251,26 +264,25 @@ class UnitAsk:
         async with asker.gate.slot(self._need, unit.rank):
             self._check_budget()
             try:
-                engine = asker.seat(request.role)
-                reply = await engine.generate(request.messages, request.sampling, request.seed)
-                entry = self._entry(request, "ok", reply)
+                engine = asker.engine_for(request.role)
+                reply = _storable(await engine.generate(request.messages, request.sampling, request.seed))
+                status: Status = "ok"
             except RequestRefused as refusal:
-                entry = self._entry(request, "refused", Completion(str(refusal), "refused", 0, 0))
+                reply, status = Completion(without_surrogates(str(refusal)), "refused", 0, 0), "refused"
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
             # The slot is held until the reply is on disk: a kill repeats at most a gate's width of calls.
-            asker.meter.new_tokens += entry.completion.prompt_tokens + entry.completion.completion_tokens
-            await asker.journal.append(entry)
-        unit.known[request.key] = entry
+            asker.meter.new_tokens += reply.prompt_tokens + reply.completion_tokens
+            # Ids go to disk and no further: an open question holds its replies' texts alone.
+            known = self._entry(request, status, _without_ids(reply))
+            whole = self._entry(request, status, reply) if request.role in asker.keep_ids else known
+            await asker.journal.append(whole)
+        unit.known[request.key] = known
         asker.adapt()
 
-    def _entry(self, request: Request, status: Any, reply: Completion) -> Entry:
-        if request.role not in self._asker.keep_ids:
-            reply = replace(reply, token_ids=None, prompt_token_ids=None)
-        return Entry(
-            self._unit.name, request.model, request.key, status, request.role, request.path, _storable(reply)
-        )
+    def _entry(self, request: Request, status: Status, reply: Completion) -> Entry:
+        return Entry(self._unit.name, request.model, request.key, status, request.role, request.path, reply)
 
     def _check_budget(self) -> None:
         limit, used = self._asker.max_tokens, self._asker.meter.new_tokens
@@ -288,10 +300,6 @@ class UnitAsk:
     @property
     def exhaustive(self) -> bool:
         return self._unit.exhaustive
-
-    @property
-    def idle(self) -> bool:
-        return self._asker.gate.idle
 
     def under(self, chance: Callable[[], float] | None) -> "UnitAsk":
         return UnitAsk(self._asker, self._unit, self._need.under(chance), self)
@@ -376,6 +384,16 @@ class _Crew(Generic[R_out]):
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+def _reply(entry: Entry) -> Completion:
+    if entry.status == "refused":
+        raise RequestRefused(entry.completion.text)
+    return entry.completion
+
+
+def _without_ids(reply: Completion) -> Completion:
+    return Completion(reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
 
 
 def _storable(reply: Completion) -> Completion:

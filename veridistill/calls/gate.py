@@ -15,8 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Literal
 
 from veridistill.lazy import Offer
+
+Speculation = Literal["idle", "off"]
 
 _BATCH = 64
 """Early work is chosen when this share of the slots is free: all offers are looked at each time."""
@@ -74,15 +77,15 @@ class _Waiting:
 class Gate:
     """At most `width` calls in the engine at once, the most needed first.
 
-    `speculate`: whether work on offer may start on slots that nothing needed wants.
+    `speculation`: "idle" starts work on offer while slots are idle; "off" starts none.
     """
 
-    def __init__(self, width: int, speculate: bool = True) -> None:
+    def __init__(self, width: int, speculation: Speculation = "idle") -> None:
         self.width = width
         self.running = 0
         self.closed = False
         self._drained: Callable[[], object] | None = None
-        self._speculate = speculate
+        self.speculation = speculation
         self._needed: list[tuple[int, int, _Waiting]] = []
         self._maybe: list[_Waiting] = []
         self._offers: dict[int, tuple[Need, Offer]] = {}
@@ -112,7 +115,7 @@ class Gate:
     @property
     def idle(self) -> bool:
         """Whether there are slots that no open unit will want."""
-        return self._speculate and self._units + self._early < self.width and not self.closed
+        return self.speculation == "idle" and self._units + self._early < self.width and not self.closed
 
     # Calls.
 
@@ -176,7 +179,7 @@ class Gate:
     # Work on offer.
 
     def offer(self, need: Need, work: Offer) -> None:
-        if self._speculate:
+        if self.speculation == "idle":
             self._offers[id(work)] = (need, work)
             self._fill_soon()
 

@@ -2,7 +2,8 @@
 
 One writer thread commits what has gathered since its last commit (`synchronous=FULL`: one fsync a commit), so the cost
 of durability falls with load and the event loop never waits for a disk. Replies are read back by unit (a question or a
-problem), all at once when it opens. The journal knows nothing of what a reply means.
+problem): all of them without token ids when it opens, and those of one role with their ids when its rows are written.
+The journal knows nothing of what a reply means.
 
 Not for network file systems: SQLite's locks and shared memory do not work there.
 """
@@ -11,7 +12,6 @@ import asyncio
 import json
 import sqlite3
 import threading
-from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 import zstandard
 
 from veridistill.errors import ConfigError, Incomplete
-from veridistill.records import Completion
+from veridistill.records import Completion, TokenIds
 from veridistill.records import Path as RequestPath
 
 SCHEMA = 1
@@ -37,9 +37,10 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE INDEX IF NOT EXISTS replies_by_unit ON replies (unit);
 """
 _INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SELECT = (
-    "SELECT model, key, status, role, path, finish_reason, prompt_tokens, completion_tokens, text, ids, prompt_ids"
-    " FROM replies WHERE unit = ? ORDER BY rowid"
+_COLUMNS = "model, key, status, role, path, finish_reason, prompt_tokens, completion_tokens, text"
+_SELECT = f"SELECT {_COLUMNS} FROM replies WHERE unit = ? ORDER BY rowid"
+_SELECT_WITH_IDS = (
+    f"SELECT {_COLUMNS}, ids, prompt_ids FROM replies WHERE unit = ? AND role = ? ORDER BY rowid"
 )
 
 
@@ -89,8 +90,14 @@ class Journal:
         self._writer.put(entry).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     async def replies(self, unit: str) -> dict[bytes, Entry]:
-        """What is known of a unit, by request key; cancelled calls left out."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.read, unit)
+        """`Reader.replies`, from a thread that reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.replies, unit)
+
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]:
+        """`Reader.with_ids`, from a thread that reads."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reading, self._reader.with_ids, unit, role
+        )
 
     def usage(self) -> list[Usage]:
         """Calls and tokens by role, replies of forked journals left out."""
@@ -109,16 +116,23 @@ class Journal:
 
 
 class Reader:
-    """Journals to read from, never written: what an earlier one knows of a request goes before a later one's."""
+    """Journals to read from, never written; of the replies to one request that of the first journal counts."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._sources = [_read_only(path) for path in paths]
 
-    def read(self, unit: str) -> dict[bytes, Entry]:
-        """What is known of a unit, by request key; cancelled calls left out."""
+    def replies(self, unit: str) -> dict[bytes, Entry]:
+        """The replies of a unit by request key, without token ids; cancelled calls left out."""
+        return self._first_of_each(_SELECT, unit)
+
+    def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]:
+        """The replies of one role of a unit, with the token ids that were kept."""
+        return self._first_of_each(_SELECT_WITH_IDS, unit, role)
+
+    def _first_of_each(self, query: str, unit: str, *more: str) -> dict[bytes, Entry]:
         known: dict[bytes, Entry] = {}
         for source in self._sources:
-            for entry in _entries(source, unit):
+            for entry in _entries(source, query, unit, *more):
                 if entry.status != "cancelled":
                     known.setdefault(entry.key, entry)
         return known
@@ -201,8 +215,8 @@ class _Writer:
             self._ids(c.token_ids), self._ids(c.prompt_token_ids),
         )  # fmt: skip
 
-    def _ids(self, ids: tuple[int, ...] | None) -> bytes | None:
-        return None if ids is None else self._compress(array("i", ids).tobytes())
+    def _ids(self, ids: TokenIds | None) -> bytes | None:
+        return None if ids is None else self._compress(memoryview(ids))
 
 
 def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
@@ -215,10 +229,10 @@ def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> No
 
 
 def transcript(path: Path, unit: str) -> list[Entry]:
-    """All of a unit's calls in the order in which they were answered, for people to read."""
+    """All of a unit's calls in the order in which they were answered, without token ids, for people to read."""
     connection = _read_only(path)
     try:
-        return list(_entries(connection, unit))
+        return list(_entries(connection, _SELECT, unit))
     finally:
         connection.close()
 
@@ -249,22 +263,10 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
-def _entries(source: sqlite3.Connection, unit: str) -> Iterator[Entry]:
+def _entries(source: sqlite3.Connection, query: str, unit: str, *more: str) -> Iterator[Entry]:
     decompress = zstandard.ZstdDecompressor().decompress
-    rows = source.execute(_SELECT, (unit,))
-    for model, key, status, role, path, finish, prompt, completion, text, ids, prompt_ids in rows:
-        reply = Completion(
-            decompress(text).decode("utf-8"),
-            finish,
-            prompt,
-            completion,
-            _tuple(decompress(ids)) if ids is not None else None,
-            _tuple(decompress(prompt_ids)) if prompt_ids is not None else None,
-        )
+    rows = source.execute(query, (unit, *more))
+    for model, key, status, role, path, finish, prompt, completion, text, *ids in rows:
+        sampled = (None if packed is None else TokenIds(decompress(packed)) for packed in ids)
+        reply = Completion(decompress(text).decode("utf-8"), finish, prompt, completion, *sampled)
         yield Entry(unit, model, key, cast(Status, status), role, tuple(json.loads(path)), reply)
-
-
-def _tuple(data: bytes) -> tuple[int, ...]:
-    numbers = array("i")
-    numbers.frombytes(data)
-    return tuple(numbers)

@@ -6,6 +6,7 @@ can be asked for here, so a result that comes out is proof that no call was miss
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from veridistill.calls.ask import Asker, Policy
@@ -17,17 +18,18 @@ from veridistill.records import Completion, Messages, Sampling
 
 
 class Recorded:
-    """The replies of journals, read-only; those of the unit that was asked for last are kept."""
+    """The replies of journals, read-only; those of the unit that was asked for last are held."""
 
     def __init__(self, journals: Sequence[Path]) -> None:
         self._reader = Reader(journals)
-        self._unit: str | None = None
-        self._known: dict[bytes, Entry] = {}
+        self._replies = lru_cache(maxsize=1)(self._reader.replies)
+        self._with_ids = lru_cache(maxsize=1)(self._reader.with_ids)
 
     async def replies(self, unit: str) -> dict[bytes, Entry]:
-        if unit != self._unit:
-            self._unit, self._known = unit, self._reader.read(unit)
-        return self._known
+        return self._replies(unit)
+
+    async def with_ids(self, unit: str, role: str) -> dict[bytes, Entry]:
+        return self._with_ids(unit, role)
 
     async def append(self, entry: Entry) -> None:
         raise AssertionError("a replay has nothing to write")
@@ -66,5 +68,5 @@ def replayer(
     Questions are asked one after another and learn from those before; a real run has many open and learns a little
     later, which matters to its first calls alone.
     """
-    gate = Gate(1, speculate=False)
+    gate = Gate(1, speculation="off")
     return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, foresight=False)

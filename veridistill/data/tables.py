@@ -1,24 +1,36 @@
 """Records as Parquet, for DuckDB, pandas and the Hub: one `Table` per kind of row, streamed both ways.
 
 A table appears whole or not at all: rows go to a temporary name, which is synced, read back and renamed.
-Equal rows give equal bytes. What is written when is the pipeline's business.
+Equal rows give equal bytes. `runs` decides what is written when, and which tables belong together.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from veridistill.errors import ConfigError, Incomplete
-from veridistill.records import Attempt, Ballot, Candidate, Example, Message, Outcome, Problem, Seed, Verdict
+from veridistill.records import (
+    Attempt,
+    Ballot,
+    Candidate,
+    Example,
+    Message,
+    Outcome,
+    Problem,
+    Seed,
+    TokenIds,
+    Verdict,
+)
 
 # A row group is closed at whichever comes first, so that long candidates do not pile up in memory.
 GROUP_ROWS = 8192
-GROUP_CHARACTERS = 32_000_000
+GROUP_BYTES = 16_000_000
 
 R = TypeVar("R")
 
@@ -108,10 +120,16 @@ class Table(Generic[R]):
                 for batch in file.iter_batches(
                     batch_size=1024, columns=[name for name in self.columns if name not in without]
                 ):
-                    for row in batch.to_pylist():
-                        yield self.make(**row)
+                    yield from self._rows(batch)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+
+    def _rows(self, batch: Any) -> Iterator[R]:
+        """The rows of an Arrow record batch; token ids stay 32-bit integers on the way."""
+        names = batch.schema.names
+        columns = [_read_column(self.columns[name], batch.column(name)) for name in names]
+        for values in zip(*columns, strict=True):
+            yield self.make(**dict(zip(names, values, strict=True)))
 
     def schema(self) -> Any:
         """The Arrow schema."""
@@ -140,9 +158,10 @@ class Writer(Generic[R]):
         self.path = path
         self.num_rows = 0
         self._schema = table.schema()
+        self._kinds = list(table.columns.values())
         self._values = attrgetter(*table.columns)
         self._group: list[tuple[Any, ...]] = []
-        self._characters = 0
+        self._bytes = 0
         # One name for all attempts: what a killed run left is overwritten. The run directory has one writer.
         self._temporary = path.with_name(f".{path.name}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +172,8 @@ class Writer(Generic[R]):
         values = self._values(row)
         self._group.append(values)
         self.num_rows += 1
-        self._characters += sum(len(value) for value in values if isinstance(value, str | tuple))
-        if len(self._group) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
+        self._bytes += sum(map(_size, values))
+        if len(self._group) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -199,11 +218,13 @@ class Writer(Generic[R]):
         if not self._group:
             return
         columns = [
-            pa.array([_plain(value) for value in column], field.type)
-            for column, field in zip(zip(*self._group, strict=True), self._schema, strict=True)
+            _column(kind, values, field.type)
+            for kind, values, field in zip(
+                self._kinds, zip(*self._group, strict=True), self._schema, strict=True
+            )
         ]
         self._parquet.write_table(pa.Table.from_arrays(columns, schema=self._schema), len(self._group))
-        self._group, self._characters = [], 0
+        self._group, self._bytes = [], 0
 
     def _read_back(self) -> None:
         found = num_rows(self._temporary)
@@ -217,6 +238,41 @@ def num_rows(path: Path) -> int:
 
     with pq.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
+
+
+def _size(value: Any) -> int:
+    """Bytes of a field's value in a row group, before compression."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, TokenIds):
+        return value.itemsize * len(value)
+    return sum(map(_size, value)) if isinstance(value, tuple) else 4
+
+
+def _column(kind: str, values: Sequence[Any], arrow_type: Any) -> Any:
+    """One column of a row group; token ids are copied as the 32-bit integers that they are."""
+    import pyarrow as pa
+
+    if kind != "list<int32>":
+        return pa.array([_plain(value) for value in values], arrow_type)
+    joined, ends = TokenIds(), TokenIds(accumulate(map(len, values), initial=0))
+    for ids in values:
+        joined.extend(ids)
+    return pa.ListArray.from_arrays(_numbers(ends), _numbers(joined))
+
+
+def _numbers(ids: TokenIds) -> Any:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int32(), len(ids), [None, pa.py_buffer(ids)])
+
+
+def _read_column(kind: str, column: Any) -> Iterable[Any]:
+    if kind != "list<int32>":
+        return list(column.to_pylist())
+    ends, (_, data) = column.offsets.to_pylist(), column.values.buffers()
+    numbers = memoryview(data or b"").cast("B")
+    return [TokenIds(bytes(numbers[4 * start : 4 * end])) for start, end in pairwise(ends)]
 
 
 def _plain(value: Any) -> Any:
@@ -238,11 +294,8 @@ def _problem(options: list[str], **row: Any) -> Problem:
     return Problem(options=tuple(options), **row)
 
 
-def _example(
-    messages: list[dict[str, str]], prompt_ids: list[int], completion_ids: list[int], **row: Any
-) -> Example:
-    turns = tuple(Message(**message) for message in messages)
-    return Example(messages=turns, prompt_ids=tuple(prompt_ids), completion_ids=tuple(completion_ids), **row)
+def _example(messages: list[dict[str, str]], **row: Any) -> Example:
+    return Example(messages=tuple(Message(**message) for message in messages), **row)
 
 
 SEEDS: Table[Seed] = Table(

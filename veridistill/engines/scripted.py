@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from veridistill.engines.base import EngineStats
 from veridistill.errors import ConfigError, EngineDown, RequestRefused
-from veridistill.records import Completion, Messages, Sampling
+from veridistill.records import Completion, Messages, Sampling, TokenIds
 
 Reply = Callable[[Messages, Sampling, int], Completion | str]
 Role = Literal["solve", "infer", "compare", "factuality", "correctness", "simple"]
@@ -359,13 +359,13 @@ def _mark(prompt: str) -> int:
 def _completion(text: str, reason: str, prompt: str, num: int) -> Completion:
     prompt_ids, words = _word_ids(prompt), _word_ids(text) or (0,)
     end = (END_ID,) if reason == "stop" else ()
-    ids = (*islice(cycle(words), num - len(end)), *end)
+    ids = TokenIds((*islice(cycle(words), num - len(end)), *end))
     return Completion(text, reason, len(prompt_ids), num, ids, prompt_ids)
 
 
 @lru_cache(maxsize=1024)
-def _word_ids(text: str) -> tuple[int, ...]:
-    return tuple(map(crc_hqx, text.encode("utf-8", "replace").split(), repeat(0)))
+def _word_ids(text: str) -> TokenIds:
+    return TokenIds(map(crc_hqx, text.encode("utf-8", "replace").split(), repeat(0)))
 
 
 def _fault(name: str, value: Any, default: Any) -> str | None:

@@ -29,7 +29,7 @@ class Ask(Protocol):
 class Asker(Protocol):
     """What an exam needs of `ask.Asker`: a window of open items, results in the items' order."""
 
-    def over(
+    def map_units(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, Ask], Awaitable[R]]
     ) -> AsyncIterator[R]: ...
 
@@ -55,7 +55,7 @@ async def sit(
         )
         return await _together(asked)
 
-    async for attempts in asker.over(problems, unit_name, work):
+    async for attempts in asker.map_units(problems, unit_name, work):
         yield attempts
 
 

@@ -100,7 +100,7 @@ async def sit(
         own = replace(plan, rules=DOMAINS[problem.domain], extra_stages=())
         return await _answered(problem, own, ask, graders)
 
-    async with aclosing(asker.over(problems, unit_name, work)) as stream:
+    async with aclosing(asker.map_units(problems, unit_name, work)) as stream:
         async for answered in stream:
             yield answered
 

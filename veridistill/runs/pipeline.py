@@ -171,7 +171,7 @@ async def _distilled(
             planted.add(await canaries.plant(seed, other, ask, serving.plan))
         return distilled
 
-    async with aclosing(serving.asker.over(found, lambda seed: seed.seed_id, work)) as stream:
+    async with aclosing(serving.asker.map_units(found, lambda seed: seed.seed_id, work)) as stream:
         async for distilled in stream:
             yield distilled
 

@@ -92,9 +92,7 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
         asker = Asker(
             engine,
             journal,
-            Gate(
-                config.gate.width or sum(one.capacity for one in engines), config.build.speculation == "idle"
-            ),
+            Gate(config.gate.width or sum(one.capacity for one in engines), config.build.speculation),
             config.build,
             run_seed=config.seed,
             judge=judge if apart else None,

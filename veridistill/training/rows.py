@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from veridistill.records import Candidate, Example, Message, Messages, Seed
+from veridistill.records import Candidate, Example, Message, Messages, Seed, TokenIds
 
 IGNORED = -100
 """The label that carries no loss, in PyTorch and so in transformers and TRL."""
@@ -107,32 +107,30 @@ class Curator:
         counts.retokenised += not sampled
         if not reply or reply[-1] not in self.stop_ids:
             # The finish reason is stop, so an engine that leaves the stop token out did sample it.
-            reply = (*reply, self.stop_ids[0])
+            reply = TokenIds((*reply, self.stop_ids[0]))
             counts.stops_added += sampled
-        return _Ids(tuple(prompt), tuple(reply))
+        return _Ids(prompt, reply)
 
 
 class _Ids(NamedTuple):
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
+    prompt: TokenIds
+    completion: TokenIds
 
 
-def _prompt_ids(
-    tokenizer: Tokenizer, messages: Messages, options: Mapping[str, Any]
-) -> tuple[int, ...] | None:
+def _prompt_ids(tokenizer: Tokenizer, messages: Messages, options: Mapping[str, Any]) -> TokenIds | None:
     """The templated prompt; None when a message's own text holds a control token."""
     added = set(tokenizer.added_tokens_decoder)
     if any(added.intersection(tokenizer.encode(m.content, add_special_tokens=False)) for m in messages):
         return None
     turns = [{"role": message.role, "content": message.content} for message in messages]
-    return tuple(
+    return TokenIds(
         tokenizer.apply_chat_template(
             turns, **options, add_generation_prompt=True, tokenize=True, return_dict=False
         )
     )
 
 
-def _reply_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...] | str:
+def _reply_ids(tokenizer: Tokenizer, text: str) -> TokenIds | str:
     """The reply's ids, or why there are none. `<think>` is an added token that is not special, and is let
     through.
     """
@@ -140,7 +138,7 @@ def _reply_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...] | str:
     if set(tokenizer.all_special_ids).intersection(ids):
         return "markers"
     same = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
-    return tuple(ids) if same else "round_trip"
+    return TokenIds(ids) if same else "round_trip"
 
 
 class Row(NamedTuple):

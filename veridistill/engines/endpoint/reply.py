@@ -11,7 +11,7 @@ from typing import Any, Literal
 from veridistill.decide import THINK_CLOSE, THINK_OPEN
 from veridistill.engines.chat import Prompts
 from veridistill.engines.endpoint.answers import Answer, BadAnswer, classify
-from veridistill.records import Completion
+from veridistill.records import Completion, TokenIds
 
 _ENDED = ("abort", "error", "cancelled")  # not the model's doing: a server that is shut down says so
 _LONGEST_EVENT = 64 << 20  # bytes; what is longer is no event
@@ -181,9 +181,13 @@ class Reply:
             finish_reason=str(self.finish_reason or "unknown"),
             prompt_tokens=self.prompt_tokens or len(prompt_ids or ()),
             completion_tokens=self.num_tokens if counted is None else counted,
-            token_ids=ids,
-            prompt_token_ids=(prompt_ids or self.prompt_ids) if ids is not None else None,
+            token_ids=_array(ids),
+            prompt_token_ids=None if ids is None else _array(prompt_ids or self.prompt_ids),
         )
+
+
+def _array(ids: tuple[int, ...] | None) -> TokenIds | None:
+    return None if ids is None else TokenIds(ids)
 
 
 def broken(what: str) -> BadAnswer:

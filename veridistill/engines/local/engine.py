@@ -22,7 +22,7 @@ from veridistill.engines.chat import ControlTokens
 from veridistill.engines.checkpoint import Checkpoint, line_of
 from veridistill.engines.local.decode import Batch, Finished, Row, pool_for
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
-from veridistill.records import Completion, Messages, Sampling
+from veridistill.records import Completion, Messages, Sampling, TokenIds
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -125,8 +125,8 @@ class LocalEngine:
             finish_reason=finished.finish_reason,
             prompt_tokens=len(finished.row.prompt),
             completion_tokens=len(ids),
-            token_ids=ids,
-            prompt_token_ids=tuple(finished.row.prompt),
+            token_ids=TokenIds(ids),
+            prompt_token_ids=TokenIds(finished.row.prompt),
         )
 
     def _count(self, **more: int) -> None:

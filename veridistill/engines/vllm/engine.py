@@ -30,7 +30,7 @@ from veridistill.engines.chat import ControlTokens
 from veridistill.engines.checkpoint import Checkpoint, files_hash, line_of
 from veridistill.engines.vllm import watch
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
-from veridistill.records import Completion, Messages, Sampling
+from veridistill.records import Completion, Messages, Sampling, TokenIds
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -225,8 +225,8 @@ class VllmEngine:
             finish_reason=str(output.finish_reason),
             prompt_tokens=len(ids),
             completion_tokens=len(sampled),
-            token_ids=sampled,
-            prompt_token_ids=ids,
+            token_ids=TokenIds(sampled),
+            prompt_token_ids=TokenIds(ids),
         )
 
     async def _abort(self, name: str, work: "asyncio.Task[Any]") -> None:
