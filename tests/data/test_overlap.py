@@ -277,7 +277,7 @@ def test_the_audit_names_both_texts_and_what_they_share() -> None:
 
 
 def test_the_benchmark_finds_what_was_planted() -> None:
-    path = Path(__file__).parent.parent / "benchmarks" / "decontaminate.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "decontaminate.py"
     spec = importlib.util.spec_from_file_location("decontaminate", path)
     assert spec is not None
     assert spec.loader is not None
