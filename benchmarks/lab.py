@@ -2,12 +2,12 @@
 
     python benchmarks/lab.py [--seeds 0,1,2] [--out runs/lab-study] [--json benchmarks/results/lab.json] [--quick]
 
-`cascade` is the demonstration's run (`veridistill run lab`). `unfiltered` trains on candidate 0 of each
-question, whatever it says; `oracle` on the first right candidate, by the world's answers. Both read the
-cascade's journal and ask only for what it lacks, so all arms choose among the same candidates, and the base's
-exam is sat once a seed. Afterwards the accepted candidates are measured against the world's answers.
+`cascade` is the demonstration's run (`veridistill run lab`). `unfiltered` trains on candidate 0 of each question,
+whatever it says; `oracle` on the first right candidate, by the world's answers. Both read the cascade's journal and ask
+only for what it lacks, so all arms choose among the same candidates, and the base model is evaluated once per run seed.
+Afterwards the accepted candidates are compared with the world's answers.
 
-About ten minutes a seed on two quiet cores. An interrupted study goes on with the same command.
+About ten minutes per run seed on two quiet cores. An interrupted study resumes with the same command.
 """
 
 import argparse
@@ -43,7 +43,7 @@ QUICK = (
 
 
 async def first_right(seed: Seed, ask: Ask, plan: Plan) -> Selected:
-    """The oracle's filter: candidates in order, up to the first whose final answer is right."""
+    """The oracle's selection: candidates in order, up to the first whose final answer is right."""
     judged: list[Judged] = []
     for index in range(plan.candidates):
         candidate = await method.generate(seed, index, plan, ask)
@@ -59,7 +59,7 @@ method.SELECTIONS["oracle"] = first_right
 
 @dataclass(frozen=True)
 class Arm:
-    """What one arm of one run seed came to; the exams' question means are shares, the rest as in results.json."""
+    """The results of one arm for one run seed: the exams' means per problem (0 to 1), and results.json."""
 
     base: Means
     after: Means
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arms", default=",".join(ARMS), type=lambda text: text.split(","))
     parser.add_argument("--out", default=Path("runs/lab-study"), type=Path)
     parser.add_argument("--json", default=None, type=Path)
-    parser.add_argument("--quick", action="store_true", help="a tiny study, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="run a tiny study, to check that it works")
     parser.add_argument("-o", dest="sets", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     if args.arms[:1] != ["cascade"] or not set(args.arms) <= set(ARMS):
@@ -128,7 +128,7 @@ def _opened(where: Path, config: configuration.Config, first: Path) -> Iterator[
 
 
 async def _arm(session: Session, selection: str) -> None:
-    """One round, as `pipeline.run` does it, with the arm's selection."""
+    """One round as in `pipeline.run`, with the arm's selection."""
     results.start(session.run)
     with results.step(session.run, done="complete"):
         async with serving(session, 1) as served:
@@ -155,7 +155,7 @@ def _read(where: Path) -> Arm:
 
 
 def summarised(runs: dict[int, dict[str, Arm]], out: Path) -> dict[str, Any]:
-    """Each seed's figures, and the figures over all of them. Gains in points with 95 % intervals."""
+    """The figures of each run seed, and pooled over them. Gains are in points, with 95 % intervals."""
     first = next(iter(runs.values()))["cascade"].results
     return {
         "versions": first["versions"],
@@ -210,7 +210,7 @@ def _share(part: Gain, whole: Gain) -> float | None:
 
 
 def table(study: dict[str, Any]) -> str:
-    """For people: a line for each arm of each seed, then the judges."""
+    """A line for each arm of each run seed, then the judges, for a terminal."""
     lines = [f"{'seed':7} {'arm':11} {'examples':>8} {'base':>6} {'after':>6}  gain, 95 % interval"]
     for seed, found in study["seeds"].items():
         lines += [

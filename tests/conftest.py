@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from veridistill.engines.scripted import Script, ScriptedEngine
 
 # Before torch is imported, here and in child processes: models as small as the tests' gain nothing from a second
 # thread, and on a busy machine two threads that wait for each other take ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hypothesis must not fail an example because the machine was busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")

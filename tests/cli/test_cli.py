@@ -1,6 +1,5 @@
 """The command: exit codes with one clear message each, resume, fork, budgets, signals, and what goes where."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -262,6 +261,9 @@ def test_the_installed_command() -> None:
 
 # --- signals ------------------------------------------------------------------------------------------------
 
+PATIENCE = 300
+"""Seconds after which a command that was told to stop counts as hung, also on a busy machine."""
+
 TELLING = """
 from veridistill import cli
 from veridistill.engines.scripted import ScriptedEngine
@@ -279,9 +281,7 @@ def started(*args: str | Path) -> Iterator["subprocess.Popen[str]"]:
     """The command in a process of its own, once it has asked its first call."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", TELLING, *map(str, args)]
-    with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    ) as process:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "asked\n"
@@ -298,7 +298,7 @@ def test_the_first_interrupt_drains(tmp_path: Path, seeds: Path) -> None:
         assert process.stderr is not None
         # Not communicate(), which would miss what readline() has read ahead.
         out, err = process.stdout.read(), process.stderr.read()
-        process.wait(60)
+        process.wait(PATIENCE)
     assert process.returncode == 130
     assert "finishing the calls under way" in err
     assert "Traceback" not in err
@@ -321,7 +321,7 @@ def test_the_second_interrupt_stops_at_once(tmp_path: Path, seeds: Path) -> None
         assert process.stderr is not None
         assert process.stderr.readline().startswith("finishing the calls under way")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert {status for status, _ in calls(run).values()} == {"cancelled"}
 
@@ -330,7 +330,7 @@ def test_a_termination_stops_at_once(tmp_path: Path, seeds: Path) -> None:
     run, endless = tmp_path / "run", script(tmp_path, seconds_per_token=1000, slots=4)
     with started("build", "-d", run, "-q", *settings(seeds, f"engine.script={endless}")) as process:
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert err == "stopped; the same command goes on from here\n"
     assert results(run)["status"] == "incomplete"

@@ -222,10 +222,11 @@ def test_results_tell_the_settings_of_the_last_command(tmp_path: Path) -> None:
 
 
 def test_a_question_from_stdin_is_the_same_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Asked early or not, the answer is the same; which votes stand beside a rejected candidate is not.
-    options = ("--model", "any", "--json", "-q", *ENGINE, "-o", "build.speculation=off")
+    # Speculation asks votes early as time allows, so two answers would differ in the votes of rejected candidates.
+    options = ("--model", "any", "--json", "-q", "-o", "build.speculation=off", *ENGINE)
     monkeypatch.setattr("sys.stdin", io.StringIO("What is 2 plus 14?\n"))
     piped = veridistill("solve", "-", *options)
+    assert piped.json["question"] == "What is 2 plus 14?"
     assert piped.out == veridistill("solve", "What is 2 plus 14?", *options).out
 
 

@@ -1,6 +1,9 @@
 """Curating kept candidates and making rows, with a real tokenizer."""
 
 import json
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,8 @@ CURATOR = Curator((END, PAD))
 
 def kept(
     text: str = REPLY,
-    ids: tuple[int, ...] | None = None,
-    prompt_ids: tuple[int, ...] | None = None,
+    ids: Any = None,
+    prompt_ids: Any = None,
     prompt: tuple[Message, ...] = PROMPT,
     finish_reason: str = "stop",
 ) -> Kept:
@@ -102,6 +105,16 @@ def test_a_text_that_does_not_survive_is_dropped(base: Path) -> None:
 
 def example(prompt: int, completion: int, last: int = END) -> Example:
     return Example("s1", 0, tuple(range(prompt)), (*range(completion - 1), last), ())
+
+
+@pytest.mark.parametrize("ids", [tuple, list, partial(array, "i")])
+def test_token_ids_are_any_sequence(tokenizer: Any, ids: Callable[[Iterable[int]], Sequence[int]]) -> None:
+    for curator in (CURATOR, Curator((END, PAD), tokenizer)):
+        made, counts = curate(curator, kept(ids=ids((7, 7)), prompt_ids=ids((1, 2))))
+        assert (list(made[0].prompt_ids), list(made[0].completion_ids)) == ([1, 2], [7, 7, END])
+        assert (counts.retokenised, counts.stops_added) == (0, 1)
+    made = row(Example("s1", 0, ids((1, 2)), ids((7, END)), ()), (END,))
+    assert made == ([1, 2, 7, END], [IGNORED, IGNORED, 7, END])
 
 
 def test_a_row_trains_the_completion_alone() -> None:

@@ -1,8 +1,8 @@
-"""How right a build's candidates and its accepted set are, measured afterwards against the world's answers.
+"""How many of a build's candidates, and of its accepted ones, are right by the world's answers.
 
-For benchmarks and tests: what is measured here goes into reports, never back into a run. Asking lazily leaves
-the verdict of each judged candidate what it is, but judges fewer candidates of easy questions; so beside the
-figures of all judged ones stand those of candidate 0, which every question has.
+For benchmarks and tests: what is measured here goes into reports, never back into a run. Asking lazily changes no
+verdict, but it judges fewer candidates of easy questions, so the figures over all judged candidates come with those
+over candidate 0, which every question has.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from veridistill.lab.world import oracle
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Counts of candidates; the shares that follow from them, of 1, None where there is nothing to divide by."""
+    """Counts of candidates, and the shares that follow from them (0 to 1; None where nothing was counted)."""
 
     candidates: int
     right: int
@@ -46,8 +46,8 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`judged`: all candidates in the table; `first`: those of index 0. `ended_by`: by stage or defect, how many right
-    and wrong candidates it ended.
+    """`judged`: all candidates in the table; `first`: those of index 0. `ended_by`: how many right and wrong candidates
+    each stage or defect rejected.
     """
 
     judged: Rates

@@ -1,7 +1,7 @@
 """The lab's tokenizer: byte-level BPE with Qwen3's pre-tokenizer, markers and shape of chat template.
 
-Lossless on any Unicode text (Qwen's NFC normaliser is left out); a digit is always a token of its own. The
-texts that train it come from `texts`.
+Lossless on any Unicode text (Qwen's NFC normaliser is left out); each digit is a token. It is trained on samples of
+`texts`.
 """
 
 import json
@@ -60,17 +60,17 @@ CHAT_TEMPLATE = """\
         {{- '<think>\\n\\n</think>\\n\\n' }}
     {%- endif %}
 {%- endif %}"""
-"""What Qwen3's template does for plain chats; tools and multi-step reasoning are left out."""
+"""Renders plain chats as Qwen3's template does; tools and multi-step reasoning are left out."""
 
 
 def render(prompt: str) -> str:
-    """What the template makes of one user message with a generation prompt (a test compares the two)."""
+    """One user message with a generation prompt, as the template renders it (a test compares the two)."""
     return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def corpus(num: int, seed: int = 0) -> Iterator[str]:
+def corpus(num: int) -> Iterator[str]:
     """Rendered samples of all skills in equal shares."""
-    rng = random.Random(f"tokenizer:{seed}")
+    rng = random.Random("tokenizer:0")
     for index in range(num):
         one = sample(rng, tuple(MAKERS)[index % len(MAKERS)])
         yield one.prompt + "\n"
@@ -78,7 +78,7 @@ def corpus(num: int, seed: int = 0) -> Iterator[str]:
 
 
 def train() -> "PreTrainedTokenizerFast":
-    """Byte-level BPE of `VOCABULARY` entries in all."""
+    """Train the byte-level BPE; it has `VOCABULARY` entries, markers included."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -105,7 +105,7 @@ def train() -> "PreTrainedTokenizerFast":
 
 
 def save(directory: Path) -> None:
-    """tokenizer.json and tokenizer_config.json, the chat template inside the latter."""
+    """Write tokenizer.json, and tokenizer_config.json with the chat template in it."""
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = train()
     tokenizer.save_pretrained(directory, save_jinja_files=False)

@@ -1,8 +1,8 @@
 """From kept candidates to what the trainer reads: examples with token ids as sampled, rows with labels.
 
-Chat templates are lossy, so the target is never rendered from text where sampled ids exist. Where an engine
-gave none, the reply is tokenised again and checked by a round trip. Storing examples is left to `tables`,
-training to `child`.
+Chat templates are lossy, so the target is never rendered from text where sampled ids exist. Where an engine gave none,
+the reply is tokenised again and checked by a round trip. `data.tables` stores examples; `child` trains on rows.
+Token ids may be in any sequence of integers.
 """
 
 import json
@@ -20,7 +20,7 @@ IGNORED = -100
 
 
 class Kept(NamedTuple):
-    """A candidate that was selected, with the messages that it was sampled from."""
+    """A selected candidate, with the messages that it was sampled from."""
 
     seed: Seed
     candidate: Candidate
@@ -28,7 +28,7 @@ class Kept(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer."""
+    """The part of a transformers tokenizer that is used here."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
@@ -47,7 +47,9 @@ class Tokenizer(Protocol):
 
 @dataclass(slots=True)
 class Curation:
-    """What became of the kept candidates. `dropped` counts by reason; the other counts are of examples."""
+    """What became of the kept candidates: `dropped` by reason, and the examples made, some with ids made from text
+    (`retokenised`) or with the stop token put back (`stops_added`).
+    """
 
     examples: int = 0
     retokenised: int = 0
@@ -59,7 +61,7 @@ class Curation:
 class Curator:
     """Makes examples. `stop_ids` are the ids that end a turn, the template's own first.
 
-    Without a `tokenizer`, a candidate without sampled ids is dropped. `template_options` go to the chat
+    Without a `tokenizer`, a candidate without sampled ids is dropped. `template_options` are passed to the chat
     template.
     """
 
@@ -68,11 +70,10 @@ class Curator:
     template_options: Mapping[str, Any] = field(default_factory=dict)
 
     def curate(self, kept: Iterable[Kept], counts: Curation) -> Iterator[Example]:
-        """An `Example` for each kept candidate, in their order; `counts` is kept up to date.
+        """An `Example` for each kept candidate that can be trained on, in their order; `counts` is kept up to date.
 
-        Dropped, by reason: "truncated" (its finish reason is not stop), "no_ids" (neither ids nor a
-        tokenizer), "round_trip" (its text does not survive tokenising), "markers" (its text or its prompt
-        would become control tokens).
+        Reasons to drop one: "truncated" (its finish reason is not stop), "no_ids" (neither ids nor a tokenizer),
+        "round_trip" (tokenising changes its text), "markers" (its text or its prompt would become control tokens).
         """
         for item in kept:
             found = self._ids(item, counts)
@@ -118,7 +119,7 @@ class _Ids(NamedTuple):
 
 
 def _prompt_ids(tokenizer: Tokenizer, messages: Messages, options: Mapping[str, Any]) -> TokenIds | None:
-    """The templated prompt; None when a message's own text holds a control token."""
+    """The templated prompt; None when the text of a message would become a control token."""
     added = set(tokenizer.added_tokens_decoder)
     if any(added.intersection(tokenizer.encode(m.content, add_special_tokens=False)) for m in messages):
         return None
@@ -131,9 +132,7 @@ def _prompt_ids(tokenizer: Tokenizer, messages: Messages, options: Mapping[str, 
 
 
 def _reply_ids(tokenizer: Tokenizer, text: str) -> TokenIds | str:
-    """The reply's ids, or why there are none. `<think>` is an added token that is not special, and is let
-    through.
-    """
+    """The reply's ids, or the reason to drop it. Added tokens that are not special, such as `<think>`, are allowed."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     if set(tokenizer.all_special_ids).intersection(ids):
         return "markers"
@@ -142,16 +141,14 @@ def _reply_ids(tokenizer: Tokenizer, text: str) -> TokenIds | str:
 
 
 class Row(NamedTuple):
-    """A training row: `labels` are the `input_ids` with the prompt ignored. Shifting is the trainer's
-    business.
-    """
+    """A training row: `labels` are the `input_ids` with the prompt ignored; the trainer shifts them."""
 
     input_ids: list[int]
     labels: list[int]
 
 
 def row(example: Example, stop_ids: Sequence[int]) -> Row:
-    """The row of one example. Raises ValueError when it would train nothing, or no end of turn."""
+    """The row of one example. Raises ValueError when its completion is empty or does not end a turn."""
     where = f"example {example.seed_id} candidate {example.candidate}"
     if not example.completion_ids:
         raise ValueError(f"{where} has an empty completion: there is nothing to train on")
@@ -165,7 +162,7 @@ def row(example: Example, stop_ids: Sequence[int]) -> Row:
 
 @dataclass(slots=True)
 class Rows:
-    """Counts of `rows`: `num_rows` that fit, `num_dropped` that were too long, and label tokens."""
+    """Counts of `rows`: those that fit, those dropped as too long, and the label tokens of the former."""
 
     num_rows: int = 0
     num_dropped: int = 0
@@ -175,7 +172,7 @@ class Rows:
 def rows(
     examples: Iterable[Example], max_length: int, stop_ids: Sequence[int], counts: Rows
 ) -> Iterator[Row]:
-    """Rows of at most `max_length` tokens; longer ones are dropped: a cut would lose the answer."""
+    """Rows of at most `max_length` tokens; longer ones are dropped, since a cut would lose the answer."""
     for example in examples:
         made = row(example, stop_ids)
         if len(made.input_ids) > max_length:
@@ -197,7 +194,7 @@ def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def write_messages(examples: Iterable[Example], path: Path) -> None:
-    """Examples as chat `messages`, one JSON object a line, for people and other trainers; whole, by a rename."""
+    """Write examples as chat `messages`, one JSON object a line, for people and other trainers; all or nothing."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         for example in examples:
