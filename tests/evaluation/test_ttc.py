@@ -39,7 +39,7 @@ def make_problems(num: int, benchmark: str = "sums") -> list[Problem]:
     return [Problem(f"p{i}", benchmark, "integer", q, str(right_answer(q))) for i, q in enumerate(questions)]
 
 
-def sat(
+def answered_all(
     journal: Path,
     problems: Sequence[Problem],
     build: BuildSection = LAZY,
@@ -60,9 +60,9 @@ def sat(
             async with Graders(1) as graders:
                 if samples:
                     section = EvaluationSection(samples=samples, max_tokens=256)
-                    async for _ in exam.sit(problems, section, chosen.jury.prompts, asker, graders):
+                    async for _ in exam.run_exam(problems, section, chosen.jury.prompts, asker, graders):
                         pass
-                return [one async for one in ttc.sit(problems, chosen, asker, graders)], asker
+                return [one async for one in ttc.run_ttc(problems, chosen, asker, graders)], asker
         finally:
             await store.close()
 
@@ -71,12 +71,12 @@ def sat(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ttc.Answered], Asker]:
-    return sat(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60), EXHAUSTIVE)
+    return answered_all(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60), EXHAUSTIVE)
 
 
 @pytest.fixture(scope="module")
 def lazy(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ttc.Answered], Asker]:
-    return sat(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60))
+    return answered_all(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60))
 
 
 def test_lazily_there_are_two_methods_and_they_answer_as_exhaustively(
@@ -96,7 +96,7 @@ def test_order_speculation_and_audits_change_no_answer(
 ) -> None:
     build = BuildSection(order="cheapest", speculation=speculation, audit_share=0.3)
     engine = ScriptedEngine(Script(), shuffle=5, clock="virtual", slots=64)
-    found, asker = sat(tmp_path / "j.sqlite", make_problems(60), build, engine=engine)
+    found, asker = answered_all(tmp_path / "j.sqlite", make_problems(60), build, engine=engine)
     whole_ones = [one for one in found if len(one.answers) == len(ttc.METHODS)]
     assert 5 < len(whole_ones) < 40
     for one, other in zip(found, whole[0], strict=True):
@@ -136,18 +136,18 @@ def test_the_cost_of_a_method_is_what_was_asked_for_it(
     assert spent(whole, "uq_ttc")[0] < spent(whole, "best_by_votes")[0] / 2
 
 
-def test_what_was_sat_is_not_asked_again(tmp_path: Path) -> None:
-    first, _ = sat(tmp_path / "journal.sqlite", make_problems(10))
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    first, _ = answered_all(tmp_path / "journal.sqlite", make_problems(10))
     again = ScriptedEngine(lambda *_: pytest.fail("asked again"))
-    second, asker = sat(tmp_path / "journal.sqlite", make_problems(10), engine=again)
+    second, asker = answered_all(tmp_path / "journal.sqlite", make_problems(10), engine=again)
     assert first == second
     assert asker.meter.hits == sum(asker.meter.calls.values()) > 0
 
 
 def test_an_exam_and_the_cascade_share_a_journal_and_no_reply(tmp_path: Path) -> None:
     engine = ScriptedEngine(Script())
-    both, asker = sat(tmp_path / "both.sqlite", make_problems(10), engine=engine, samples=3)
-    alone, _ = sat(tmp_path / "alone.sqlite", make_problems(10))
+    both, asker = answered_all(tmp_path / "both.sqlite", make_problems(10), engine=engine, samples=3)
+    alone, _ = answered_all(tmp_path / "alone.sqlite", make_problems(10))
     assert both == alone
     problem = make_problems(1)[0]
     assert ttc.unit_name(problem) != exam.unit_name(problem)
@@ -159,7 +159,7 @@ def test_an_exam_and_the_cascade_share_a_journal_and_no_reply(tmp_path: Path) ->
 def test_shared_inferences_are_counted_once(tmp_path: Path, infer_per_vote: bool) -> None:
     script = Script(well_formed=1, right=1, compare=(1, 1), factuality=(1, 1), correctness=(1, 1), invalid=0)
     plan = make_plan(2, 5, infer_per_vote=infer_per_vote)
-    found, _ = sat(tmp_path / "j.sqlite", make_problems(1), EXHAUSTIVE, plan, ScriptedEngine(script))
+    found, _ = answered_all(tmp_path / "j.sqlite", make_problems(1), EXHAUSTIVE, plan, ScriptedEngine(script))
     each = 20 if infer_per_vote else 16
     costs = {method: answer.cost.calls for method, answer in found[0].answers.items()}
     assert costs == {
@@ -173,7 +173,9 @@ def test_shared_inferences_are_counted_once(tmp_path: Path, infer_per_vote: bool
 def test_refused_questions_and_invalid_votes_cost_and_answer_nothing(tmp_path: Path) -> None:
     script = Script(refused=0.2, invalid=0.3)
     plan = make_plan(3, 2, infer_per_vote=False)
-    found, _ = sat(tmp_path / "j.sqlite", make_problems(40), EXHAUSTIVE, plan, ScriptedEngine(script))
+    found, _ = answered_all(
+        tmp_path / "j.sqlite", make_problems(40), EXHAUSTIVE, plan, ScriptedEngine(script)
+    )
     grades = [one.answers["candidate_0"].grade for one in found]
     assert 0 < sum(grade.outcome == "refused" for grade in grades) < 40
     assert all(grade.correct is False for grade in grades if grade.outcome == "refused")

@@ -85,7 +85,7 @@ Calls = dict[tuple[str, Path], Completion]
 """Every reply by role and path."""
 
 
-async def sit(
+async def run_ttc(
     problems: Sequence[Problem], plan: Plan, asker: Asker, graders: Graders
 ) -> AsyncGenerator[Answered, None]:
     """Each problem put before the cascade, in the order of the problems.

@@ -86,7 +86,7 @@ def _no_exam(results: Results) -> str:
         return (
             "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
         )
-    return "The exam was not sat, so no gain was measured."
+    return "No exam was run, so no gain was measured."
 
 
 def _gain_sentence(
@@ -106,7 +106,7 @@ def _gain_sentence(
 
 
 def exam_note(results: Results) -> str:
-    """How the exam was sat, or nothing."""
+    """How many problems and samples the exam has, or nothing."""
     problems, samples = (
         number(part(results, "base", "num_problems")),
         number(part(results, "base", "samples")),
