@@ -25,7 +25,7 @@ COMPACT = prompts.load("compact")
 
 
 class Replies:
-    """A model that answers by the number of the call (with one slot, in the order of the asks), and what it was asked."""
+    """A model that answers by the number of the call (one slot: in the order of the asks), and what it was asked."""
 
     def __init__(self, answer: Callable[[int, str], Completion]) -> None:
         self.answer = answer
@@ -41,14 +41,14 @@ def examined(
     replies: Replies,
     problems: Sequence[Problem] = PROBLEMS,
     prompt_set: PromptSet = COMPACT,
+    engine: ScriptedEngine | None = None,
 ) -> list[list[Attempt]]:
     async def run() -> list[list[Attempt]]:
         journal = Journal(folder / "journal.sqlite")
         try:
-            engine = ScriptedEngine(replies)
-            asker = Asker(
-                engine, journal, Gate(1, False), BuildSection(speculation="off"), run_seed=0, window=1
-            )
+            served = engine or ScriptedEngine(replies, slots=1)
+            gate = Gate(served.capacity, False)
+            asker = Asker(served, journal, gate, BuildSection(speculation="off"), run_seed=0, window=1)
             async with Graders(workers=1) as graders:
                 stream = run_exam(problems, SECTION, prompt_set, asker, graders)
                 return [attempts async for attempts in stream]
@@ -74,6 +74,14 @@ def test_every_sample_is_asked_once_with_the_prompt_of_generation(tmp_path: Path
         expected = prompts.message(COMPACT.solve_math, question=problem.question)
         asked = replies.asked[4 * number : 4 * number + 4]
         assert asked == [(expected, Sampling(0.5, 0.95, 0, 99))] * 4
+
+
+def test_the_samples_of_a_problem_are_asked_side_by_side(tmp_path: Path) -> None:
+    replies = Replies(lambda *_: boxed(1))
+    engine = ScriptedEngine(replies, seconds_per_token=1.0, slots=4, clock="virtual")
+    examined(tmp_path, replies, PROBLEMS[:1], engine=engine)
+    assert len(replies.asked) == 4
+    assert engine.now == 7, "four samples in the time of one"
 
 
 def test_a_refused_request_is_a_wrong_attempt(tmp_path: Path) -> None:
