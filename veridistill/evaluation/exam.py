@@ -1,7 +1,7 @@
 """An exam: k samples of each problem, asked through the one path to a model, and graded.
 
 The prompt is the solve template of the problem's domain, the one of generation, so that the model is examined on
-what it was trained on. `grading` grades; `statistics` says what the attempts come to.
+what it was trained on. `grading` grades; `statistics` sums up.
 """
 
 import asyncio

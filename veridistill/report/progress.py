@@ -2,7 +2,7 @@
 
 A bar for each step when stderr is a terminal; otherwise one plain line per interval and at the end of each
 step, without colours or control codes. `update` may be called for every reply: all but one call a second
-only store. Progress is a courtesy: a full disk or a closed terminal never ends a run through it.
+only store. A full disk or a closed terminal stops the display, never the run.
 
     progress = Progress(run_dir)
     with progress.step("build", total=1500, unit="questions") as step:
@@ -121,7 +121,7 @@ class Step:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Time left at the pace of the last minute; None where that cannot be told."""
+        """Time left at the pace of the last minute; None where it is unknown."""
         rate = self._rate(1)
         return (self.total - self.done) / rate if rate and self.total is not None else None
 

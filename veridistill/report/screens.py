@@ -122,6 +122,6 @@ def _left(step: "Step") -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """On one line and without control codes, whatever a fact holds."""
+    """On one line and without control codes."""
     shown = (" " if letter.isspace() else letter for letter in text)
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)

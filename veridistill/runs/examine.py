@@ -22,7 +22,7 @@ def graders(session: Session) -> Graders:
 async def examine(
     session: Session, serving: Serving, which: str, number: int, chosen: Sequence[Problem]
 ) -> None:
-    """Put the problems to a model, write its attempts and what they come to. `which` is "base" or "after"."""
+    """Examine a model, write its attempts and their figures. `which` is "base" or "after"."""
     if not chosen:
         return
     folder = session.run.round(number).tables
