@@ -58,7 +58,7 @@ async def stage_exit(seed: Seed, ask: Ask, plan: Plan) -> list[int]:
 
 
 async def passes(seed: Seed, candidate: Candidate, ask: Ask, plan: Plan) -> bool:
-    """The cascade with all votes of a stage asked, whatever the first ones say."""
+    """The cascade with all votes of a stage asked, even after a no."""
     if defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
         return False
     for stage in plan.stages:

@@ -30,7 +30,7 @@ from veridistill.runs.session import Session, serving
 DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
 
 
-async def sat(session: Session, limit: int) -> list[ttc.Answered]:
+async def answered_all(session: Session, limit: int) -> list[ttc.Answered]:
     """The lab's exam, everything asked."""
     problems = own.load(world.exam_file(session.run.path, limit))
     if session.config.engine.kind == "scripted":  # it has its own idea of what is right
@@ -38,7 +38,7 @@ async def sat(session: Session, limit: int) -> list[ttc.Answered]:
     found: list[ttc.Answered] = []
     async with serving(session, 1) as served, Graders() as graders:
         with session.progress.step("ttc", len(problems), "problems") as step:
-            async with aclosing(ttc.sit(problems, served.plan, served.asker, graders)) as stream:
+            async with aclosing(ttc.run_ttc(problems, served.plan, served.asker, graders)) as stream:
                 async for answered in stream:
                     found.append(answered)
                     step.update(len(found))
@@ -48,7 +48,7 @@ async def sat(session: Session, limit: int) -> list[ttc.Answered]:
 def measured(out: Path, overrides: list[str], limit: int) -> dict[str, Any]:
     chosen = configuration.load(DEMO, ["build.asks=exhaustive", *overrides])
     with opened(out, chosen) as run:
-        found = asyncio.run(sat(Session(run, Progress(out, "auto")), limit))
+        found = asyncio.run(answered_all(Session(run, Progress(out, "auto")), limit))
     return ttc.summary(found) | {
         "candidates": chosen.generate.candidates,
         "votes": chosen.judge.votes,

@@ -293,7 +293,7 @@ def test_of_a_lazy_run_only_the_audit_share_counts(folder: Path, whole: RunDir) 
     counts = found["counts"]
     assert 5 <= counts["questions"] <= 45
     assert counts["questions"] + counts["lazy_questions"] == len(QUESTIONS)
-    same = {f"q{i}" for i in range(len(QUESTIONS)) if labelled.asked_whole(run, f"q{i}")}
+    same = {f"q{i}" for i in range(len(QUESTIONS)) if labelled.asked_exhaustively(run, f"q{i}")}
     path = written(
         folder,
         *({"id": q, "kind": "integer", "answer": right_answer(QUESTIONS[int(q[1:])])} for q in sorted(same)),

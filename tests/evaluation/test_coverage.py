@@ -34,7 +34,7 @@ def test_the_paired_t_interval_covers(coverage: ModuleType, questions: int) -> N
 def test_questions_that_all_move_alike_are_no_certainty(coverage: ModuleType, questions: int) -> None:
     """Where few questions move, an exam may show no movement at all: t alone calls that exact."""
     found = coverage.cover(coverage.WORLDS[3], questions, 2000, bootstrap_draws=0)
-    assert found.t >= 0.93
+    assert found.t >= 0.92
     if questions == 30:
         assert found.alike > 0.1
         assert found.t_alone < 0.85

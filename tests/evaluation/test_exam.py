@@ -1,82 +1,96 @@
-"""The exam against a plain double of the asker; the real one has its own tests."""
+"""An exam on the scripted engine: what is asked, and how replies, refusals and errors become attempts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from veridistill import prompts
-from veridistill.config import EvaluationSection
+from veridistill.calls.ask import Asker
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal, transcript
+from veridistill.config import BuildSection, EvaluationSection
+from veridistill.engines.scripted import ScriptedEngine
 from veridistill.errors import ConfigError, EngineDown, RequestRefused
-from veridistill.evaluation.exam import Ask, sit
+from veridistill.evaluation.exam import run_exam, unit_name
 from veridistill.evaluation.statistics import describe
 from veridistill.grading.graders import Graders
-from veridistill.records import Attempt, Completion, GradeOutcome, Messages, Path, Problem, Sampling
+from veridistill.prompts import PromptSet
+from veridistill.records import Attempt, Completion, GradeOutcome, Messages, Problem, Sampling
 
 PROBLEMS = [Problem(f"p{i}", "bench", "integer", f"What is {i}+1?", str(i + 1)) for i in range(3)]
 SECTION = EvaluationSection(samples=4, temperature=0.5, max_tokens=99)
+COMPACT = prompts.load("compact")
 
 
 class Replies:
-    """Answers by path; keeps what it was asked, and how many asks of one problem were open at once."""
+    """A model that answers by the number of the call (one slot: in the order of the asks), and what it was asked."""
 
-    def __init__(self, answer: Callable[[Path], Completion]) -> None:
+    def __init__(self, answer: Callable[[int, str], Completion]) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, Path, Messages, Sampling]] = []
-        self.open = self.widest = 0
-        self.units: list[str] = []
+        self.asked: list[tuple[Messages, Sampling]] = []
 
-    async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
-        self.asked.append((role, path, messages, sampling))
-        self.open += 1
-        self.widest = max(self.widest, self.open)
+    def __call__(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
+        self.asked.append((messages, sampling))
+        return self.answer(len(self.asked) - 1, messages[-1].content)
+
+
+def examined(
+    folder: Path,
+    replies: Replies,
+    problems: Sequence[Problem] = PROBLEMS,
+    prompt_set: PromptSet = COMPACT,
+    engine: ScriptedEngine | None = None,
+) -> list[list[Attempt]]:
+    async def run() -> list[list[Attempt]]:
+        journal = Journal(folder / "journal.sqlite")
         try:
-            await asyncio.sleep(0)
-            return self.answer(path)
+            served = engine or ScriptedEngine(replies, slots=1)
+            gate = Gate(served.capacity, "off")
+            asker = Asker(served, journal, gate, BuildSection(speculation="off"), run_seed=0, window=1)
+            async with Graders(workers=1) as graders:
+                stream = run_exam(problems, SECTION, prompt_set, asker, graders)
+                return [attempts async for attempts in stream]
         finally:
-            self.open -= 1
+            await journal.close()
 
-    async def map_units(
-        self, items: Iterable[Any], unit: Callable[[Any], str], work: Callable[[Any, Ask], Awaitable[Any]]
-    ) -> AsyncIterator[Any]:
-        for item in items:
-            self.units.append(unit(item))
-            yield await work(item, self)
+    return asyncio.run(run())
 
 
 def boxed(value: object, finish_reason: str = "stop") -> Completion:
     return Completion(f"<think>x</think>\\boxed{{{value}}}", finish_reason, 5, 7)
 
 
-async def results(asker: Replies) -> list[list[Attempt]]:
-    prompt_set = prompts.load("compact")
-    async with Graders(workers=1) as graders:
-        return [attempts async for attempts in sit(PROBLEMS, SECTION, prompt_set, asker, graders)]
-
-
-def test_every_sample_is_asked_once_with_the_prompt_of_generation() -> None:
-    asker = Replies(lambda path: boxed(int(str(path[1])[1:]) + 1 if path[2] in (0, 3) else 0))
-    graded = asyncio.run(results(asker))
-    assert asker.units == ["bench/p0", "bench/p1", "bench/p2"]
-    paths = [("bench", f"p{p}", i) for p in range(3) for i in range(4)]
-    assert sorted(path for _, path, _, _ in asker.asked) == paths
-    assert {role for role, *_ in asker.asked} == {"exam"}
-    assert {sampling for *_, sampling in asker.asked} == {Sampling(0.5, 0.95, 0, 99)}
-    expected = prompts.message(prompts.load("compact").solve_math, question=PROBLEMS[0].question)
-    assert asker.asked[0][2] == expected
-    assert asker.widest == 4
+def test_every_sample_is_asked_once_with_the_prompt_of_generation(tmp_path: Path) -> None:
+    replies = Replies(lambda call, _: boxed(call // 4 + 1 if call % 4 in (0, 3) else 0))
+    graded = examined(tmp_path, replies)
     assert [[a.correct for a in group] for group in graded] == [[True, False, False, True]] * 3
     assert [a.index for a in graded[0]] == [0, 1, 2, 3]
+    for number, problem in enumerate(PROBLEMS):
+        calls = transcript(tmp_path / "journal.sqlite", unit_name(problem))
+        assert sorted(call.path for call in calls) == [("bench", problem.problem_id, i) for i in range(4)]
+        assert {call.role for call in calls} == {"exam"}
+        expected = prompts.message(COMPACT.solve_math, question=problem.question)
+        asked = replies.asked[4 * number : 4 * number + 4]
+        assert asked == [(expected, Sampling(0.5, 0.95, 0, 99))] * 4
 
 
-def test_a_refused_request_is_a_wrong_attempt() -> None:
-    def answer(path: Path) -> Completion:
-        if path[2] == 1:
+def test_the_samples_of_a_problem_are_asked_side_by_side(tmp_path: Path) -> None:
+    replies = Replies(lambda *_: boxed(1))
+    engine = ScriptedEngine(replies, seconds_per_token=1.0, slots=4, clock="virtual")
+    examined(tmp_path, replies, PROBLEMS[:1], engine=engine)
+    assert len(replies.asked) == 4
+    assert engine.now == 7, "four samples in the time of one"
+
+
+def test_a_refused_request_is_a_wrong_attempt(tmp_path: Path) -> None:
+    def answer(call: int, _: str) -> Completion:
+        if call == 1:
             raise RequestRefused("prompt too long")
-        return boxed(0, "length") if path[2] == 2 else Completion("<think>", "length", 5, 99)
+        return boxed(0, "length") if call == 2 else Completion("<think>", "length", 5, 99)
 
-    graded = asyncio.run(results(Replies(answer)))[0]
+    (graded,) = examined(tmp_path, Replies(answer), PROBLEMS[:1])
     assert (graded[1].correct, graded[1].error) == (False, "prompt too long")
     made = describe(graded)
     assert (made.truncated, made.no_answer, made.refused) == (75, 50, 25)
@@ -84,46 +98,35 @@ def test_a_refused_request_is_a_wrong_attempt() -> None:
     assert (made.pass_at_1, made.se, made.samples) == (0, None, 4)
 
 
-def test_an_engine_that_is_down_ends_the_exam_with_its_own_error() -> None:
-    def answer(path: Path) -> Completion:
+def test_an_engine_that_is_down_ends_the_exam_with_its_own_error(tmp_path: Path) -> None:
+    def answer(call: int, _: str) -> Completion:
         raise EngineDown("gone")
 
     with pytest.raises(EngineDown, match="gone"):
-        asyncio.run(results(Replies(answer)))
+        examined(tmp_path, Replies(answer))
 
 
-def test_each_problem_is_asked_in_its_own_domain_and_graded_by_its_own_kind() -> None:
+def test_each_problem_is_asked_in_its_own_domain_and_graded_by_its_own_kind(tmp_path: Path) -> None:
     mixed = [
         Problem("m", "b1", "math", "Sine of 60 degrees?", r"\frac{\sqrt3}{2}"),
         Problem("s", "b2", "choice", "Which?\n(A) x\n(B) y", "B", "science", ("x", "y")),
     ]
-    said = {"m": r"\boxed{\sqrt{3}/2}", "s": "Answer: B"}
-    asker = Replies(lambda path: Completion(said[str(path[1])], "stop", 5, 7))
-    prompt_set = prompts.load("thinking")
-
-    async def sat() -> list[list[Attempt]]:
-        async with Graders(workers=1) as graders:
-            return [attempts async for attempts in sit(mixed, SECTION, prompt_set, asker, graders)]
-
-    graded = asyncio.run(sat())
+    thinking = prompts.load("thinking")
+    replies = Replies(
+        lambda _, asked: Completion(r"\boxed{\sqrt{3}/2}" if "Sine" in asked else "Answer: B", "stop", 5, 7)
+    )
+    graded = examined(tmp_path, replies, mixed, thinking)
     assert [[a.outcome for a in group] for group in graded] == [["pass"] * 4] * 2
-    asked = {path[1]: messages for _, path, messages, _ in asker.asked}
-    assert asked["m"] == prompts.message(prompt_set.solve_math, question=mixed[0].question)
-    assert asked["s"] == prompts.message(prompt_set.solve_science, question=mixed[1].question)
+    assert replies.asked[0][0] == prompts.message(thinking.solve_math, question=mixed[0].question)
+    assert replies.asked[4][0] == prompts.message(thinking.solve_science, question=mixed[1].question)
 
 
-def test_what_cannot_be_graded_is_told_before_anything_is_asked() -> None:
-    asker = Replies(lambda path: boxed(1))
+def test_what_cannot_be_graded_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    replies = Replies(lambda *_: boxed(1))
     code = Problem("c", "lcb", "code", "?", "", "code", tests="[]")
-
-    async def sat() -> None:
-        async with Graders() as graders:
-            async for _ in sit([*PROBLEMS, code], SECTION, prompts.load("compact"), asker, graders):
-                pass
-
     with pytest.raises(ConfigError, match="--allow-code-execution"):
-        asyncio.run(sat())
-    assert asker.asked == []
+        examined(tmp_path, replies, [*PROBLEMS, code])
+    assert replies.asked == []
 
 
 def test_the_ungraded_are_kept_apart_from_the_wrong() -> None:

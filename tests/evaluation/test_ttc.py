@@ -15,9 +15,9 @@ from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
 from veridistill.config import BuildSection, EvaluationSection
 from veridistill.engines.scripted import Script, ScriptedEngine, right_answer
-from veridistill.evaluation import exam, solving, ttc
+from veridistill.evaluation import exam, ttc
 from veridistill.grading.graders import Graders
-from veridistill.method import Judged, Plan, Solved
+from veridistill.method import Judged, Plan
 from veridistill.records import (
     Ballot,
     Candidate,
@@ -25,7 +25,6 @@ from veridistill.records import (
     Grade,
     Outcome,
     Problem,
-    Sampling,
     Verdict,
     Vote,
 )
@@ -39,7 +38,7 @@ def make_problems(num: int, benchmark: str = "sums") -> list[Problem]:
     return [Problem(f"p{i}", benchmark, "integer", q, str(right_answer(q))) for i, q in enumerate(questions)]
 
 
-def sat(
+def answered_all(
     journal: Path,
     problems: Sequence[Problem],
     build: BuildSection = LAZY,
@@ -58,9 +57,9 @@ def sat(
             async with Graders(1) as graders:
                 if samples:
                     section = EvaluationSection(samples=samples, max_tokens=256)
-                    async for _ in exam.sit(problems, section, chosen.jury.prompts, asker, graders):
+                    async for _ in exam.run_exam(problems, section, chosen.jury.prompts, asker, graders):
                         pass
-                return [one async for one in ttc.sit(problems, chosen, asker, graders)], asker
+                return [one async for one in ttc.run_ttc(problems, chosen, asker, graders)], asker
         finally:
             await store.close()
 
@@ -69,12 +68,12 @@ def sat(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ttc.Answered], Asker]:
-    return sat(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60), EXHAUSTIVE)
+    return answered_all(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60), EXHAUSTIVE)
 
 
 @pytest.fixture(scope="module")
 def lazy(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ttc.Answered], Asker]:
-    return sat(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60))
+    return answered_all(tmp_path_factory.mktemp("ttc") / "journal.sqlite", make_problems(60))
 
 
 def test_lazily_there_are_two_methods_and_they_answer_as_exhaustively(
@@ -94,7 +93,7 @@ def test_order_speculation_and_audits_change_no_answer(
 ) -> None:
     build = BuildSection(order="cheapest", speculation=speculation, audit_share=0.3)
     engine = ScriptedEngine(Script(), shuffle=5, clock="virtual", slots=64)
-    found, asker = sat(tmp_path / "j.sqlite", make_problems(60), build, engine=engine)
+    found, asker = answered_all(tmp_path / "j.sqlite", make_problems(60), build, engine=engine)
     whole_ones = [one for one in found if len(one.answers) == len(ttc.METHODS)]
     assert 5 < len(whole_ones) < 40
     for one, other in zip(found, whole[0], strict=True):
@@ -134,18 +133,18 @@ def test_the_cost_of_a_method_is_what_was_asked_for_it(
     assert spent(whole, "uq_ttc")[0] < spent(whole, "best_by_votes")[0] / 2
 
 
-def test_what_was_sat_is_not_asked_again(tmp_path: Path) -> None:
-    first, _ = sat(tmp_path / "journal.sqlite", make_problems(10))
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    first, _ = answered_all(tmp_path / "journal.sqlite", make_problems(10))
     again = ScriptedEngine(lambda *_: pytest.fail("asked again"))
-    second, asker = sat(tmp_path / "journal.sqlite", make_problems(10), engine=again)
+    second, asker = answered_all(tmp_path / "journal.sqlite", make_problems(10), engine=again)
     assert first == second
     assert asker.meter.hits == sum(asker.meter.calls.values()) > 0
 
 
 def test_an_exam_and_the_cascade_share_a_journal_and_no_reply(tmp_path: Path) -> None:
     engine = ScriptedEngine(Script())
-    both, asker = sat(tmp_path / "both.sqlite", make_problems(10), engine=engine, samples=3)
-    alone, _ = sat(tmp_path / "alone.sqlite", make_problems(10))
+    both, asker = answered_all(tmp_path / "both.sqlite", make_problems(10), engine=engine, samples=3)
+    alone, _ = answered_all(tmp_path / "alone.sqlite", make_problems(10))
     assert both == alone
     problem = make_problems(1)[0]
     assert ttc.unit_name(problem) != exam.unit_name(problem)
@@ -157,7 +156,7 @@ def test_an_exam_and_the_cascade_share_a_journal_and_no_reply(tmp_path: Path) ->
 def test_shared_inferences_are_counted_once(tmp_path: Path, infer_per_vote: bool) -> None:
     script = Script(well_formed=1, right=1, compare=(1, 1), factuality=(1, 1), correctness=(1, 1), invalid=0)
     plan = make_plan(2, 5, infer_per_vote=infer_per_vote)
-    found, _ = sat(tmp_path / "j.sqlite", make_problems(1), EXHAUSTIVE, plan, ScriptedEngine(script))
+    found, _ = answered_all(tmp_path / "j.sqlite", make_problems(1), EXHAUSTIVE, plan, ScriptedEngine(script))
     each = 20 if infer_per_vote else 16
     costs = {method: answer.cost.calls for method, answer in found[0].answers.items()}
     assert costs == {
@@ -171,7 +170,9 @@ def test_shared_inferences_are_counted_once(tmp_path: Path, infer_per_vote: bool
 def test_refused_questions_and_invalid_votes_cost_and_answer_nothing(tmp_path: Path) -> None:
     script = Script(refused=0.2, invalid=0.3)
     plan = make_plan(3, 2, infer_per_vote=False)
-    found, _ = sat(tmp_path / "j.sqlite", make_problems(40), EXHAUSTIVE, plan, ScriptedEngine(script))
+    found, _ = answered_all(
+        tmp_path / "j.sqlite", make_problems(40), EXHAUSTIVE, plan, ScriptedEngine(script)
+    )
     grades = [one.answers["candidate_0"].grade for one in found]
     assert 0 < sum(grade.outcome == "refused" for grade in grades) < 40
     assert all(grade.correct is False for grade in grades if grade.outcome == "refused")
@@ -330,46 +331,3 @@ def test_the_answer_as_an_exams_record(whole: tuple[list[ttc.Answered], Asker]) 
     assert (attempt.outcome, attempt.answer) == (answer.grade.outcome, answer.grade.answer)
     assert attempt.response == later.reply.text
     assert later.reply.token_ids is None
-
-
-# --- one question at a terminal -------------------------------------------------------------------------------
-
-
-def at_terminal(journal: Path, script: Script, lines: list[str]) -> Solved:
-    async def run() -> Solved:
-        store = Journal(journal)
-        try:
-            asker = Asker(ScriptedEngine(script), store, Gate(8, "off"), LAZY, run_seed=0)
-            plan = replace(make_plan(2, 2), sampling=Sampling(0.8, 0.95, 0, 256))
-            return await solving.answer("What is 2 plus 2?", "math", plan, asker, lines.append)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
-
-
-def test_a_question_at_a_terminal_shows_every_verdict_as_it_comes(tmp_path: Path) -> None:
-    sure = Script(well_formed=1, right=1, compare=(1, 1), factuality=(1, 1), correctness=(1, 1), invalid=0)
-    lines: list[str] = []
-    solved = at_terminal(tmp_path / "j.sqlite", sure, lines)
-    assert lines[0].startswith("candidate 0: sampled, ")
-    assert lines[1:3] == [
-        "candidate 0: cycle consistency, vote 0: yes",
-        "candidate 0: cycle consistency, vote 1: yes",
-    ]
-    assert lines[-1] == "candidate 0: accepted"
-    assert len(lines) == 1 + 6 + 1
-    text = solving.render(solved)
-    assert "candidate 0: accepted\n  cycle consistency  Y Y\n  factuality         Y Y" in text
-    assert text.endswith(solved.answer.answer)
-    assert "the first that its own author accepts" in text
-    data = solving.summary(solved)
-    assert (data["candidate"], data["valid"], len(data["candidates"][0]["votes"])) == (0, True, 6)
-    assert json.loads(json.dumps(data)) == data
-
-
-def test_an_answer_that_nobody_accepted_says_so(tmp_path: Path) -> None:
-    unsure = Script(well_formed=1, compare=(1, 1), factuality=(0, 0), invalid=0)
-    text = solving.render(at_terminal(tmp_path / "j.sqlite", unsure, []))
-    assert "candidate 1: rejected (factuality)\n  cycle consistency  Y Y\n  factuality         N" in text
-    assert "answer: candidate 0, NOT VERIFIED" in text

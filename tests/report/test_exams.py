@@ -16,15 +16,17 @@ def paired(before: float, after: float, *interval: float, num: int = 30) -> dict
     return found | difference(after - before, *interval)
 
 
-def sat(value: float | None, truncated: float = 0.0, no_answer: float = 0.0, **rare: float) -> dict[str, Any]:
+def side(
+    value: float | None, truncated: float = 0.0, no_answer: float = 0.0, **rare: float
+) -> dict[str, Any]:
     never = {"refused": 0.0, "ungraded": 0.0, "ungraded_problems": 0, "unreadable_problems": 0}
     rates = {"truncated": truncated, "no_answer": no_answer}
     return {"pass_at_1": value, "num_problems": 30} | rates | never | rare
 
 
 WHOLE: dict[str, Any] = {
-    "base": {"benchmarks": {"aime26": sat(59.3, 12.0, 4.5), "hmmt_feb25": sat(39.3)}},
-    "after": {"benchmarks": {"aime26": sat(69.3, 2.5, 0.5), "hmmt_feb25": sat(46.0)}},
+    "base": {"benchmarks": {"aime26": side(59.3, 12.0, 4.5), "hmmt_feb25": side(39.3)}},
+    "after": {"benchmarks": {"aime26": side(69.3, 2.5, 0.5), "hmmt_feb25": side(46.0)}},
     "gains": {
         "benchmarks": {"aime26": paired(59.3, 69.3, 1.0, 19.0), "hmmt_feb25": paired(39.3, 46.0)},
         "domains": {
@@ -53,8 +55,8 @@ def test_each_benchmark_has_a_row_and_a_domain_with_several_its_sum() -> None:
 
 def test_before_and_after_are_of_the_problems_that_their_difference_is_of() -> None:
     exam = {
-        "base": {"benchmarks": {"own": sat(100.0, ungraded=50.0)}},
-        "after": {"benchmarks": {"own": sat(50.0)}},
+        "base": {"benchmarks": {"own": side(100.0, ungraded=50.0)}},
+        "after": {"benchmarks": {"own": side(50.0)}},
         "gains": {"benchmarks": {"own": paired(100.0, 0.0, num=1)}},
     }
     table = exams.benchmarks(exam)
@@ -84,8 +86,8 @@ def test_how_samples_ended_stands_beside_accuracy_before_and_after() -> None:
 
 def test_what_was_left_out_has_a_column_where_there_is_any() -> None:
     exam = {
-        "base": {"benchmarks": {"own": sat(50.0, ungraded=2.5, unreadable_problems=1), "other": sat(1.0)}},
-        "after": {"benchmarks": {"own": sat(60.0, unreadable_problems=1), "other": sat(2.0)}},
+        "base": {"benchmarks": {"own": side(50.0, ungraded=2.5, unreadable_problems=1), "other": side(1.0)}},
+        "after": {"benchmarks": {"own": side(60.0, unreadable_problems=1), "other": side(2.0)}},
     }
     table = exams.endings(exam)
     assert table is not None

@@ -250,7 +250,7 @@ def test_no_exam_is_said_plainly() -> None:
     assert "No exam This run kept 1,021 examples. No problems were given" in text
     assert "Before and after" not in text
     config = Config().model_dump(mode="json") | {"evaluation": {"problems": "lab"}}
-    assert "The exam was not sat" in Page(page.render(without | {"config": config}, [])).text
+    assert "No exam was run" in Page(page.render(without | {"config": config}, [])).text
 
 
 def test_an_interval_around_zero_is_no_gain() -> None:

@@ -165,3 +165,15 @@ def test_a_run_that_another_model_judged_is_replayed_with_its_votes(folder: Path
     whole = next(c for c in data["cells"] if c["name"] == f"n{cells[0].candidates}-v{cells[0].votes}-first")
     assert whole["kept"] > 0
     assert any(c["kept"] == built["funnel"]["kept"] for c in data["cells"])
+
+
+def test_the_questions_are_the_runs_own(tmp_path: Path) -> None:
+    """The seed file may have changed since, or be gone."""
+    (tmp_path / "seeds.jsonl").write_text('{"question": "What is 1 plus 7?"}\n', encoding="utf-8")
+    run = build(tmp_path, "run", *EXHAUSTIVE)
+    (tmp_path / "seeds.jsonl").unlink()
+    cli.app(
+        ["ablate", str(run.path), "--out", str(tmp_path / "out"), "--quiet", "--n", "1"],
+        standalone_mode=False,
+    )
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["cells"]

@@ -1,4 +1,4 @@
-"""How good the judges of a run are, where labels say which of its candidates are right (`veridistill audit --labels`).
+"""Precision and recall of a run's judges, by labels of which candidates are right (`veridistill audit --labels`).
 
 Precision, recall and false-accept rate of each stage, of the cascade, and of what fewer votes or a majority rule would
 have done. Only questions that were asked exhaustively count: where votes stop early, a late vote is cast on the

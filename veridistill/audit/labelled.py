@@ -1,7 +1,7 @@
-"""The candidates of a run of which somebody says whether they are right, with the votes that were cast on them.
+"""The candidates of a run that are labelled right or wrong, with the votes that were cast on them.
 
 Only well-formed candidates of questions that were asked exhaustively: where votes stop early, a late vote is cast on
-the survivors alone. How good the judges are is `judges`' business.
+the survivors alone. `judges` measures the judges with them.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ def folder(run: RunDir, number: int | None) -> RoundDir:
 async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, graders: Graders) -> Known:
     """Raises `ConfigError` when votes are missing of a question that was to be asked exhaustively."""
     seeds = {seed.seed_id: seed for seed in SEEDS.read(folder.tables / "seeds.parquet")}
-    usable = {seed_id for seed_id in labels.questions & seeds.keys() if asked_whole(run, seed_id)}
+    usable = {seed_id for seed_id in labels.questions & seeds.keys() if asked_exhaustively(run, seed_id)}
     votes = _votes(folder, usable)
     known = Known()
     counts = known.counts
@@ -91,7 +91,7 @@ async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, grader
             counts.ungraded += labelled
             counts.unlabelled += not labelled
         else:
-            _check_whole(run, row, cast)
+            _check_complete(run, row, cast)
             known.judged.append(Judged(*key, right, cast))
     counts.unknown_candidates = sum(key[0] in usable and key not in met for key in labels.candidates)
     counts.candidates = len(known.judged)
@@ -100,13 +100,13 @@ async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, grader
     return known
 
 
-def asked_whole(run: RunDir, seed_id: str) -> bool:
+def asked_exhaustively(run: RunDir, seed_id: str) -> bool:
     """Whether a question was chosen to be asked exhaustively, before anything was known of it."""
     section = run.config.build
     return section.asks == "exhaustive" or audited(seed_id, section.audit_share)
 
 
-def _check_whole(run: RunDir, row: CandidateRow, votes: dict[str, tuple[bool, ...]]) -> None:
+def _check_complete(run: RunDir, row: CandidateRow, votes: dict[str, tuple[bool, ...]]) -> None:
     section = run.config.judge
     missing = [stage for stage in section.stages if len(votes.get(stage, ())) < section.votes]
     if row.outcome == "skipped" or missing:

@@ -31,7 +31,7 @@ def solve(
     quiet: Quiet = False,
 ) -> None:
     """Answer one question by the cascade at test time (UQ-TTC), with every verdict shown."""
-    from veridistill.evaluation import solving
+    from veridistill.runs import solve as solving
 
     text = (sys.stdin.read() if question == "-" else question).strip()
     if not text:
@@ -47,7 +47,7 @@ def solve(
 
 
 async def _solved(session: Any, question: str, say: Any) -> Any:
-    from veridistill.evaluation import solving
+    from veridistill.runs import solve as solving
     from veridistill.runs.session import serving
 
     async with serving(session, 1) as served:

@@ -1,4 +1,4 @@
-"""Commands that look into what runs left: replays, audits, grades, merges."""
+"""Commands on finished or partial runs: replay, audit, grade, merge."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def audit(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say how good the judges of a run are: precision, recall and false accepts, where labels say what is right."""
+    """Measure a run's judges against labels: precision, recall and false accepts."""
     from veridistill.audit import judges
     from veridistill.grading.graders import Graders
 
@@ -125,6 +125,6 @@ def merge(
         )
     if found["missing"]:
         common.note(
-            f"shards that were not given: {', '.join(found['missing'])}; what they lack will be asked anew"
+            f"shards that were not given: {', '.join(found['missing'])}; their questions will be asked"
         )
     common.note(f"go on with: veridistill run --out {out}")

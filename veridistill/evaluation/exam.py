@@ -1,40 +1,27 @@
-"""Sitting an exam: k samples of each problem, asked through the one path.
+"""An exam: k samples of each problem, asked through the one path to a model, and graded.
 
 The prompt is the solve template of the problem's domain, the one of generation, so that the model is examined on
-what it was trained on. Grading is `grading`'s, what it comes to `statistics`'.
+what it was trained on. `grading` grades; `statistics` sums up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
+from veridistill.calls.ask import Asker
 from veridistill.config import EvaluationSection
 from veridistill.domains import DOMAINS
 from veridistill.errors import RequestRefused
 from veridistill.grading.graders import Graders, attempt
+from veridistill.lazy import Ask
 from veridistill.prompts import PromptSet, message
-from veridistill.records import Attempt, Completion, Messages, Path, Problem, Sampling
+from veridistill.records import Attempt, Completion, Messages, Problem, Sampling
 
 T = TypeVar("T")
-R = TypeVar("R")
 ROLE = "exam"
 
 
-class Ask(Protocol):
-    """What an exam needs of `lazy.Ask`."""
-
-    async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion: ...
-
-
-class Asker(Protocol):
-    """What an exam needs of `ask.Asker`: a window of open items, results in the items' order."""
-
-    def map_units(
-        self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, Ask], Awaitable[R]]
-    ) -> AsyncIterator[R]: ...
-
-
-async def sit(
+async def run_exam(
     problems: Sequence[Problem],
     section: EvaluationSection,
     prompts: PromptSet,

@@ -5,8 +5,8 @@ benchmarks, in the same numbers. So variances are taken within each benchmark an
 (Cochran 1977, chapter 5), and the degrees of freedom of Student's t are Welch's and Satterthwaite's.
 
 An interval is never empty. A benchmark whose values are all equal has a variance of 0, which says only that nothing
-else was seen in n questions: up to 3/n of all questions may be otherwise ("rule of three", Hanley and Lippman-Hand
-1983), each as far as its value can go. Such a part is added to that of t in quadrature (Zou and Donner 2008). A
+else was seen in n questions: up to 3/n of all questions may differ ("rule of three", Hanley and Lippman-Hand
+1983), each by as much as its value can. Such a part is added to that of t in quadrature (Zou and Donner 2008). A
 proportion, where each question is right or wrong as a whole, has Wilson's interval.
 """
 
@@ -129,7 +129,7 @@ def _weighted(strata: Strata, weights: Sequence[float], bounds: Bounds) -> Mean:
         if varies(values):
             varied.append((weight * weight * variance(values) / len(values), len(values) - 1))
         else:
-            # Of all such strata together 3 questions may be otherwise: at worst all of the one where that tells most.
+            # 3 questions of all such strata together may differ: at worst all of them in the stratum that weighs most.
             down = max(down, weight * 3 / len(values) * (one - bounds.least))
             up = max(up, weight * 3 / len(values) * (bounds.most - one))
     half, whole = _half_width(varied), sum(weights)

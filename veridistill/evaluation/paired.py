@@ -1,7 +1,7 @@
 """Before and after, compared: paired differences per benchmark, per domain and over all, in points. Pure.
 
 The headline interval is the paired t over questions within their benchmarks (`intervals`). Beside it stands a
-bootstrap of the same means, which assumes no shape: questions are drawn anew within their benchmark, with all their
+bootstrap of the same means, which assumes no shape: questions are redrawn within their benchmark, with all their
 samples, so it is a cluster bootstrap. The sum over the benchmarks of a domain is what the paper reports.
 """
 
@@ -71,7 +71,7 @@ class DomainDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`pooled` is over all questions. None stands for a part without a graded pair."""
+    """`pooled` is over all questions. A part without a graded pair is None."""
 
     pooled: Difference | None
     benchmarks: dict[str, Difference | None]

@@ -1,4 +1,4 @@
-"""What an exam's attempts say: pass@1 with its standard error, paired gains with their intervals. Pure.
+"""Statistics of one exam's attempts: pass@1 with its standard error and interval, and paired gains. Pure.
 
 Questions are the sampling unit. A standard error over repeated runs of the same questions ignores that another set of
 questions would have given another result, and understates it two to eight times; so every error here is over
@@ -7,7 +7,7 @@ the intervals. Unless a name says otherwise, figures are percentage *points*: 59
 
 A sample that could not be graded (`Attempt.correct` is None) is neither right nor wrong: it is left out of the means
 and counted. A question without a graded sample is left out and counted, in a paired difference on both sides. So is one
-whose reference cannot be read, whatever became of its single samples.
+whose reference cannot be read, even if some of its samples were graded.
 `paired` compares whole exams.
 """
 
@@ -47,7 +47,7 @@ class PassAt1:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """All that one exam's attempts say. Rates are shares of all samples, in points.
+    """The statistics of one exam. Rates are shares of all samples, in points.
 
     `se_runs`: the standard error over runs, the sample index being the run: how well k repetitions of *these*
     questions agree, no error of the model. `pass_at_k`: unbiased, by k. `truncated`: ended by anything but a stop

@@ -2,12 +2,12 @@
 
     candidate_0       the first sample, unjudged: pass@1
     uq_ttc            the first candidate that its own author accepts, else candidate 0 (`method.solve`)
-    self_consistency  the most frequent final answer of all n candidates; nobody judges
+    self_consistency  the most frequent final answer of all n candidates, unjudged
     best_by_votes     the candidate with the most yes votes, every vote asked
 
-The last two need what laziness leaves out: all candidates, all votes. They are there where everything is asked
-(`build.asks: exhaustive`). Each method's cost is what it alone would have asked. The cascade is asked on the one path
-to a model, so it resumes as an exam does; which answer is right is `grading`'s.
+The last two need all candidates and all votes, so they are compared where everything is asked (`build.asks:
+exhaustive`). Each method's cost is what it alone would have asked. Calls go through the one path to a model, so a
+comparison resumes as an exam does. `grading` grades the answers.
 """
 
 from collections.abc import AsyncGenerator, Hashable, Iterator, Sequence
@@ -86,10 +86,10 @@ Calls = dict[tuple[str, Path], Completion]
 """Every reply by role and path."""
 
 
-async def sit(
+async def run_ttc(
     problems: Sequence[Problem], plan: Plan, asker: Asker, graders: Graders
 ) -> AsyncGenerator[Answered, None]:
-    """Each problem put before the cascade, in the order of the problems.
+    """Each problem answered by the cascade, in the order of the problems.
 
     `plan` gives everything but the domain's rules, which are the problem's own. Raises `ConfigError` before anything is
     asked when `graders` cannot grade one of the problems.
@@ -151,7 +151,8 @@ def majority(problem: Problem, judged: Sequence[Judged]) -> int:
 def form(kind: Kind, answer: str | None) -> Hashable | None:
     """What two final answers of a kind have in common when they count as the same vote; None for no answer.
 
-    Text and plain numbers are compared: formulas that take algebra, and programs that do the same, stay apart.
+    Text and plain numbers are compared: formulas that only algebra shows to be equal, and programs that do the same,
+    count as different.
     """
     if answer is None or not answer.strip():
         return None
@@ -195,7 +196,7 @@ def _costs(solved: Solved, calls: Calls, exhaustive: bool) -> dict[Method, Cost]
 def _needed(solved: Solved, exhaustive: bool) -> Iterator[Path]:
     """The candidates and votes that the lazy procedure asks, in the paper's order where everything was asked.
 
-    Where asking was lazy it is what was asked and had a say. (Inferences that votes share go with the first of them.)
+    Where asking was lazy, these are the calls whose replies counted. (A shared inference goes with the first vote.)
     """
     for judged in solved.judged:
         yield _path(judged)
@@ -215,7 +216,7 @@ def _sum(costs: Sequence[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
-# --- what it comes to -----------------------------------------------------------------------------------------
+# --- summary --------------------------------------------------------------------------------------------------
 
 
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def state(results: Results) -> str:
 
 
 def warnings(results: Results) -> list[str]:
-    """The run's own warnings, and "nothing accepted" where nothing was kept and nobody said so."""
+    """The run's own warnings, and "nothing accepted" where nothing was kept and no warning says so."""
     given = part(results, "warnings")
     found = [str(text) for text in given] if isinstance(given, list | tuple) else []
     if number(part(results, "funnel", "kept")) == 0 and not any("nothing" in text.lower() for text in found):
@@ -28,7 +28,7 @@ def warnings(results: Results) -> list[str]:
 
 
 def subject(results: Results) -> list[Item]:
-    """What was run, as far as the results say."""
+    """What was run, as far as the results show."""
     config = part(results, "config")
     judge, generate, build = (part(config, name) for name in ("judge", "generate", "build"))
     stages = part(judge, "stages")
@@ -53,7 +53,7 @@ def subject(results: Results) -> list[Item]:
 
 
 def _roles(results: Results) -> str:
-    """The pure setting is one model; another judge is said."""
+    """Whether one model plays all roles, or another one judges."""
     judge, engine = part(results, "config", "judge"), part(results, "config", "engine")
     if part(judge, "model") is not None:
         return f"one model generates and learns; another judges: {part(judge, 'model', 'path')}"

@@ -123,7 +123,7 @@ def votes(results: Results) -> Table | None:
 
 
 def audit(results: Results) -> Table | None:
-    """What the exhaustively asked questions say of the judges, beside what all questions say as they were asked."""
+    """Figures of the judges from the exhaustively asked questions, beside those of all questions as they were asked."""
     found, rows = part(results, "audit"), []
     for stage, tally in pairs(part(found, "stages")):
         whole = [rate(part(tally, name)) for name in ("pass_rate", "agreement", "invalid_rate")]
@@ -167,7 +167,7 @@ def limits(results: Results) -> list[Limit]:
 
 
 def _canaries(results: Results) -> list[Limit]:
-    """Answers that are bad for certain and were accepted; the gate is crossed by a whole interval."""
+    """Accepted canaries; the limit is crossed only when the whole interval lies above it."""
     found, most = part(results, "canaries"), number(part(results, "config", "quality", "max_canaries"))
     low, judged = number(part(found, "low")), number(part(found, "judged"))
     if low is None or not judged or most is None:

@@ -86,7 +86,7 @@ def _no_exam(results: Results) -> str:
         return (
             "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
         )
-    return "The exam was not sat, so no gain was measured."
+    return "No exam was run, so no gain was measured."
 
 
 def _gain_sentence(
@@ -106,7 +106,7 @@ def _gain_sentence(
 
 
 def exam_note(results: Results) -> str:
-    """How the exam was sat, or nothing."""
+    """How many problems and samples the exam has, or nothing."""
     problems, samples = (
         number(part(results, "base", "num_problems")),
         number(part(results, "base", "samples")),
@@ -182,8 +182,9 @@ def _sums(results: Results) -> str:
         names = part(total, "benchmarks") or ()
         if len(names) > 1:
             sum_, mean = _signed(part(total, "sum")), _signed(part(total, "mean"))
-            told = "without an interval" if (interval := _interval(total)) == NONE else interval
-            found.append(f"{domain}: sum over {', '.join(names)} {sum_} {told}, mean {mean}.")
+            interval = _interval(total)
+            shown = "without an interval" if interval == NONE else interval
+            found.append(f"{domain}: sum over {', '.join(names)} {sum_} {shown}, mean {mean}.")
     return " ".join(
         [
             "Points; before, after and their difference are over the problems graded in both.",
@@ -205,7 +206,7 @@ def _alike(results: Results) -> list[str]:
 
 
 def test_time(results: Results) -> list[Table]:
-    """The cascade at test time beside its baselines, for each model that was put to it."""
+    """The cascade at test time beside its baselines, for each model that was compared so."""
     found = ((words, part(results, "ttc", which)) for which, words in _WHICH.items())
     return [_methods(words, summary) for words, summary in found if summary]
 

@@ -2,7 +2,7 @@
 
 Positions across are percentages and positions down are pixels, so that a figure follows the width of the
 page while its type keeps its size. Colours come from the page's style sheet (classes), so both follow its
-dark mode. Elements are built as a tree: whatever a label holds, the result is well-formed XML.
+dark mode. Elements are built as a tree, so that the result is well-formed XML with any label.
 """
 
 import re
@@ -25,10 +25,10 @@ def funnel(levels: Sequence[Bar], stages: Sequence[StageBar]) -> str:
     passed, left open, ended, and (an outline) never asked about.
     """
     whole = max((bar.count for bar in levels), default=0)
-    told = [f"{bar.label}: {bar.count:,} ({share(bar.count, whole)})" for bar in levels]
-    told += [f"{bar.label}: {_of_stage(bar)}" for bar in stages]
+    words = [f"{bar.label}: {bar.count:,} ({share(bar.count, whole)})" for bar in levels]
+    words += [f"{bar.label}: {_of_stage(bar)}" for bar in stages]
     height = len(levels) * _ROW + len(stages) * _STAGE_ROW
-    svg, top = _figure(height, "Funnel of the candidates", "; ".join(told)), 0
+    svg, top = _figure(height, "Funnel of the candidates", "; ".join(words)), 0
     for row, bar in enumerate(levels):
         if row == 2:  # between what is well formed and what is accepted
             top = _stages(svg, top, stages, whole)

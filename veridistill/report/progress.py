@@ -2,7 +2,7 @@
 
 A bar for each step when stderr is a terminal; otherwise one plain line per interval and at the end of each
 step, without colours or control codes. `update` may be called for every reply: all but one call a second
-only store. Progress is a courtesy: a full disk or a closed terminal never ends a run through it.
+only store. A full disk or a closed terminal stops the display, never the run.
 
     progress = Progress(run_dir)
     with progress.step("build", total=1500, unit="questions") as step:
@@ -19,24 +19,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, TextIO
 
-from veridistill.report.values import count, duration, share
-
-Show = Literal["auto", "live", "plain", "quiet"]
-Fact = int | float | str
+from veridistill.report.screens import Fact, Screen, Show, open_screen, show_for
 
 TICK_SECONDS = 1.0
-LINE_SECONDS = 10.0
 _WINDOW = 60
-
-
-class Screen(Protocol):
-    """Where a step is shown. `tick` comes at most once a second."""
-
-    def tick(self, step: "Step", now: float) -> None: ...
-
-    def end(self, step: "Step") -> None: ...
 
 
 class Progress:
@@ -56,7 +44,7 @@ class Progress:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.stream = sys.stderr if stream is None else stream
-        self.show = _screen_for(self.stream) if show == "auto" else show
+        self.show = show_for(self.stream) if show == "auto" else show
         self.clock = clock
         self._path = None if run_dir is None else run_dir / "progress.json"
         self._offset = wall() - clock()
@@ -94,7 +82,7 @@ class Step:
 
     def __enter__(self) -> "Step":
         self._started = self._now = self._clock()
-        self._screen = _screen(self._progress, self)
+        self._screen = open_screen(self._progress.show, self._progress.stream, self, self._started)
         self._tick(self._started)
         return self
 
@@ -133,7 +121,7 @@ class Step:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Time left at the pace of the last minute; None where that cannot be told."""
+        """Time left at the pace of the last minute; None where it is unknown."""
         rate = self._rate(1)
         return (self.total - self.done) / rate if rate and self.total is not None else None
 
@@ -182,65 +170,6 @@ class Step:
         return (last[column] - first[column]) / passed if passed > 0 else None
 
 
-class PlainScreen:
-    """One line per interval and one at the end."""
-
-    def __init__(self, stream: TextIO, now: float) -> None:
-        self._stream = stream
-        self._due = now + LINE_SECONDS
-
-    def tick(self, step: Step, now: float) -> None:
-        if now >= self._due:
-            self._due = now + LINE_SECONDS
-            self._print(step)
-
-    def end(self, step: Step) -> None:
-        self._print(step)
-
-    def _print(self, step: Step) -> None:
-        self._stream.write(line(step) + "\n")
-        self._stream.flush()
-
-
-class LiveScreen:
-    """A bar drawn by rich, which also keeps other writers to stderr above it."""
-
-    def __init__(self, stream: TextIO, step: Step) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(file=stream),
-            redirect_stdout=False,  # stdout is data
-            refresh_per_second=4,
-        )
-        self._task = self._bars.add_task(_printable(step.name), total=step.total, facts="")
-        self._bars.start()
-
-    def tick(self, step: Step, now: float) -> None:
-        facts = "  ".join([_amount(step), *_facts(step), *_left(step)])
-        self._bars.update(self._task, completed=step.done, total=step.total, facts=_printable(facts))
-
-    def end(self, step: Step) -> None:
-        self.tick(step, 0.0)
-        self._bars.stop()
-
-
-def line(step: Step) -> str:
-    """A step as one plain line."""
-    ended = {
-        "done": f"done in {duration(step.seconds)}",
-        "stopped": f"stopped after {duration(step.seconds)}",
-    }
-    times = [ended[step.state]] if step.state != "running" else [duration(step.seconds), *_left(step)]
-    return _printable(f"{step.name}: " + ", ".join([_amount(step), *_facts(step), *times]))
-
-
 def read(run_dir: Path) -> dict[str, Any] | None:
     """The run's `progress.json`; None when there is none that can be read."""
     try:
@@ -250,49 +179,6 @@ def read(run_dir: Path) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _screen_for(stream: TextIO) -> Show:
-    return "live" if stream.isatty() and os.environ.get("TERM") != "dumb" else "plain"
-
-
-def _screen(progress: Progress, step: Step) -> Screen | None:
-    if progress.show == "live":
-        return LiveScreen(progress.stream, step)
-    return PlainScreen(progress.stream, progress.clock()) if progress.show == "plain" else None
-
-
-def _amount(step: Step) -> str:
-    unit = f" {step.unit}" if step.unit else ""
-    if step.total is None:
-        return f"{count(step.done)}{unit}"
-    return f"{count(step.done)}/{count(step.total)}{unit} ({share(step.done, step.total)})"
-
-
-def _facts(step: Step) -> list[str]:
-    shown = [_fact(name, value) for name, value in step.facts.items() if name != "tokens"]
-    rate = step.tokens_per_second
-    return shown if rate is None else [*shown, f"{count(rate)} tokens/s"]
-
-
-def _fact(name: str, value: Fact) -> str:
-    words = name.replace("_", " ")
-    if name == "acceptance" and isinstance(value, int | float) and math.isfinite(value):
-        return f"{words} {share(value, 1)}"
-    if isinstance(value, int):
-        return f"{words} {value:,}"
-    return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
-
-
 def _finite(value: Fact) -> Fact | None:
     """JSON has no NaN: a loss that is none becomes null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _left(step: Step) -> list[str]:
-    left = step.eta_seconds
-    return [] if left is None else [f"{duration(left)} left"]
-
-
-def _printable(text: str) -> str:
-    """On one line and without control codes, whatever a fact holds."""
-    shown = (" " if letter.isspace() else letter for letter in text)
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)

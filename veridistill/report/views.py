@@ -1,6 +1,6 @@
 """What the report shows of single questions, and which questions it shows.
 
-Frozen records of plain text. Gathering them from tables and the journal is the pipeline's business.
+Frozen records of plain text; `gather` fills them from the tables and the journal.
 """
 
 import hashlib
@@ -48,8 +48,7 @@ def choose(verdicts: Iterable[Verdict], count: int = 20) -> list[str]:
     """The seed ids of at most `count` questions to show: a mix of all fates, the same for equal verdicts.
 
     Fates (accepted, rejected at each stage, each defect of malformed ones, unjudged) take turns; within a
-    fate questions come in the order of a hash of their id, so neither file order nor completion order has a
-    say.
+    fate questions come in the order of a hash of their id, which depends on neither file order nor completion order.
     """
     fates: dict[tuple[str, str], set[str]] = defaultdict(set)
     for verdict in verdicts:

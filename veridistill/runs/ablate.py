@@ -1,8 +1,8 @@
 """The paper's ablations from one exhaustive run, without a single new call.
 
-A cell is a way to keep: n candidates, v votes, stages, a selection. Its replies are all in the journal of a run that
-asked everything, so the cells are replayed side by side, question by question, and each writes a dataset of its own
-together with what the lazy policy would have asked for it. The grid's ends are the run's own n and v.
+A cell is one way to choose what is kept: n candidates, v votes, stages, a selection. The journal of a run that asked
+everything holds all of its replies, so the cells are replayed side by side, question by question. Each writes a dataset
+of its own and counts what the lazy policy would have asked for it. The grid ends at the run's own n and v.
 """
 
 import time
@@ -20,7 +20,7 @@ from veridistill.errors import ConfigError
 from veridistill.method import Distilled, Plan, distil, solve_prompt
 from veridistill.records import Seed
 from veridistill.report.progress import Progress
-from veridistill.runs import inputs, results, session
+from veridistill.runs import results, session
 from veridistill.runs.funnel import Funnel
 from veridistill.training import rows
 
@@ -29,7 +29,7 @@ SIMPLE = "simple"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One way to keep; `name` is also its directory's."""
+    """One way to choose what is kept; its directory has its `name`."""
 
     name: str
     candidates: int
@@ -84,7 +84,7 @@ def _powers(most: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An exhaustive run as far as it is needed here: its directory and the model of its first round."""
+    """An exhaustive run: its directory, and the model and plan of its first round."""
 
     run: RunDir
     engine: NoEngine
@@ -159,7 +159,8 @@ class _Trial:
 async def ablate(run: RunDir, out: Path, cells: Sequence[Cell], progress: Progress) -> dict[str, Any]:
     """Replay the cells into `out`: a dataset each, and `ablation.json`, which is returned."""
     found, start = source(run), time.monotonic()
-    seeds = inputs.questions(run).seeds
+    # The run's own table: the file that it was made of may have changed, and is not ours to read again.
+    seeds = list(tables.SEEDS.read(run.round(1).tables / "seeds.parquet"))
     recorded = Recorded((run.journal, *run.older))
     try:
         with ExitStack() as stack, progress.step("ablate", len(seeds), "questions") as step:

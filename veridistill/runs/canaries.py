@@ -1,15 +1,15 @@
-"""Canaries: answers that are bad for certain, put before the same cascade, to measure false accepts in every run.
+"""Canaries: answers that are certainly bad, judged by the same cascade, to measure false accepts in every run.
 
 A small share of the questions, chosen by hash, gets one canary each. Its kinds:
 
     swapped   the model's own answer to another question: well written, and of the wrong subject
-    restated  the question told again as if it were its solution, without one (made for cycle consistency, which asks
-              only whether an answer tells its question)
-    empty     sure of itself in every sentence, and says nothing (arXiv 2507.08794)
+    restated  the question repeated as if it were its solution, without one (aimed at cycle consistency, which asks
+              only whether the question can be inferred from the answer)
+    empty     confident in every sentence, and without content (arXiv 2507.08794)
 
-A canary is judged after its question, through the same `ask`, under an index below zero, so its requests are nobody
-else's. It is never kept: nothing here returns a candidate. Which votes are asked, and how they read, is `method`'s and
-`cascade`'s; when a run is stopped over what was accepted, `pipeline`'s.
+A canary is judged after its question, through the same `ask`, under an index below zero, so that its requests differ
+from all others. It is never kept: nothing here returns a candidate. `method` and `cascade` define which votes are asked
+and how they read.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ def other_than(seed: Seed, seeds: Sequence[Seed]) -> Seed | None:
 
 
 async def plant(seed: Seed, other: Seed | None, ask: Ask, plan: Plan) -> Planted:
-    """Put one canary before the plan's cascade, laziness and all. Without `other` a swapped one is an empty one."""
+    """Have one canary judged by the plan's cascade, lazily. Without `other` a swapped one becomes an empty one."""
     kind = kind_of(seed.seed_id)
     kind = "empty" if kind == "swapped" and other is None else kind
     own = ask.under(None)
@@ -157,7 +157,7 @@ class Canaries:
 
 
 def fault(summary: dict[str, Any], most: float) -> str | None:
-    """Why a build must not be trained on, from its `Canaries.summary`; None when it may be.
+    """Why nothing must be trained on a build, from its `Canaries.summary`; None when it may be.
 
     A few canaries prove little, so the whole interval must lie above `most` (quality.max_canaries).
     """

@@ -1,6 +1,6 @@
-"""The exam of a run's model: sat, graded and written down; and, where it is asked for, the cascade at test time.
+"""The exam of a run's model, and with `evaluation.ttc` the cascade at test time: asked, graded and written to tables.
 
-How a sample is asked and graded is `evaluation`'s; what it all comes to, `results`'.
+`evaluation` asks and grades; `results` keeps the figures.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ def graders(session: Session) -> Graders:
 async def examine(
     session: Session, serving: Serving, which: str, number: int, chosen: Sequence[Problem]
 ) -> None:
-    """Put the problems to a model, write its attempts and what they come to. `which` is "base" or "after"."""
+    """Examine a model, write its attempts and their figures. `which` is "base" or "after"."""
     if not chosen:
         return
     folder = session.run.round(number).tables
     tables.PROBLEMS.write(folder / "problems.parquet", chosen)
     async with graders(session) as grading:
-        await _sit(session, serving, which, number, chosen, grading)
+        await _exam(session, serving, which, number, chosen, grading)
         results.add_exam(session.run, which, number, serving.engine.fingerprint)
         if session.config.evaluation.ttc:
             await _cascade(session, serving, which, number, chosen, grading)
 
 
-async def _sit(
+async def _exam(
     session: Session,
     serving: Serving,
     which: str,
@@ -50,8 +50,8 @@ async def _sit(
         session.progress.step(f"exam {which}", len(chosen), "problems") as step,
         tables.ATTEMPTS.writer(path) as writer,
     ):
-        sitting = exam.sit(chosen, section, serving.plan.jury.prompts, serving.asker, grading)
-        async with aclosing(sitting) as stream:
+        asked = exam.run_exam(chosen, section, serving.plan.jury.prompts, serving.asker, grading)
+        async with aclosing(asked) as stream:
             async for attempts in stream:
                 for attempt in attempts:
                     writer.add(attempt)
@@ -79,7 +79,7 @@ async def _cascade(
         session.timed(f"ttc_{which}"),
         session.progress.step(f"cascade {which}", len(chosen), "problems") as step,
     ):
-        async with aclosing(ttc.sit(chosen, serving.plan, serving.asker, grading)) as stream:
+        async with aclosing(ttc.run_ttc(chosen, serving.plan, serving.asker, grading)) as stream:
             async for answered in stream:
                 found.append(answered)
                 step.update(len(found), tokens=meter.new_tokens - before)

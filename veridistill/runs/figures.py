@@ -112,7 +112,7 @@ def gains(before: list[Attempt], after: list[Attempt], domains: dict[str, str]) 
 
 
 def summary_lines(data: dict[str, Any]) -> str:
-    """What a run came to, for a terminal: a line for the whole, and one for each benchmark where there are several."""
+    """A run's outcome, for a terminal: a line for all problems, and one for each benchmark if there are several."""
     gain, base = data.get("gain"), data.get("base")
     if gain and base:
         lines = [f"pass@1 {_gain_line(gain)} x {base['samples']} samples"]
@@ -136,7 +136,7 @@ def funnel_lines(funnel: dict[str, Any]) -> str:
 
 
 def exam_lines(data: dict[str, Any]) -> str:
-    """What exams came to, for a terminal: models, benchmarks, the gain, and the cascade at test time."""
+    """The exams' figures, for a terminal: models, benchmarks, the gain, and the cascade at test time."""
     lines = []
     for which in ("base", "after"):
         if found := data.get(which):

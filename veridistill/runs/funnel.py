@@ -1,4 +1,4 @@
-"""What a build counted: how many candidates came how far, and what the audit says of the judges.
+"""Counts over a build: candidates by stage and outcome, and the audit of the judges.
 
 Pure; fed one question at a time, in any order.
 """
@@ -150,11 +150,10 @@ class Tally:
 
 @dataclass
 class Audit:
-    """Honest statistics though votes stop early: figures of the questions that were asked exhaustively.
+    """Unbiased statistics though votes stop early: figures of the questions that were asked exhaustively.
 
     Those were chosen by hash before anything was known of them, so their shares estimate those of all questions
-    without bias. The censored ones, of all questions as they were asked, stand beside them: they see of each candidate
-    only what was needed.
+    without bias. `censored` are the same figures of all questions, from the votes that were needed: biased.
     """
 
     stages: Sequence[str]

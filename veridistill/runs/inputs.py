@@ -1,4 +1,4 @@
-"""What a run reads: its seed questions and the problems of its exam, found and validated whole.
+"""What a run reads: its seed questions and the problems of its exam, loaded and validated.
 
 The lab writes its own files into the run directory first.
 """

@@ -1,8 +1,8 @@
 """Join runs that built parts of one seed file (`seeds.shard`) into one run.
 
-Resume is replay, so the replies are all that there is to join: the merged run has the same settings without the shard
-and every reply of every part in its journal, and the same command that would have built it whole replays it without a
-call. What it then asks is what no part has asked.
+Resume is replay, so only replies have to be joined. The merged run has the same settings without the shard, and its
+journal holds every reply of every part. The command that would have built all of it at once replays it without a call,
+and asks only what no part has asked.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ async def merge(parts: Sequence[Path], out: Path) -> dict[str, Any]:
 
 
 def missing(shards: Sequence[str | None]) -> list[str]:
-    """The shards that complete the cuts of those given: 1/3 and 3/3 lack 2/3. Nothing is lacking beside a whole run."""
+    """The shards that are missing from the cuts of those given: 2/3 beside 1/3 and 3/3; none beside an uncut run."""
     if None in shards:
         return []
     cuts = {int(shard.partition("/")[2]) for shard in shards if shard}
@@ -63,7 +63,7 @@ def missing(shards: Sequence[str | None]) -> list[str]:
 
 
 def _whole(config: Config) -> Config:
-    """A part's settings without what made it a part; its journal may lie anywhere, the merged one in its run."""
+    """A part's settings without its shard, and without its `journal.path`: the merged journal lies in its run."""
     seeds = config.seeds.model_copy(update={"shard": None})
     return config.model_copy(
         update={"seeds": seeds, "journal": config.journal.model_copy(update={"path": None})}
@@ -79,14 +79,14 @@ def _check_alike(part: Path, config: Config, out: Path, whole: Config) -> None:
 
 
 def _add_forks(out: Path, journals: Sequence[Path]) -> None:
-    """What a part reads of older runs, the merged run reads too."""
+    """Let the merged run read the journals of older runs that its parts read."""
     known = forked_journals(out)[1:]
     if new := [journal for journal in dict.fromkeys(journals) if journal not in known]:
         write_atomically(out / "forks.json", json.dumps([str(journal) for journal in (*known, *new)]))
 
 
 def _copied(part: Path, config: Config, journal: Path) -> dict[str, Any]:
-    """Copy a part's rows in one transaction. Rows and not tokens are compared, in SQLite, whatever their number."""
+    """Copy a part's rows in one transaction; SQLite compares them by key, so memory does not grow with their number."""
     source = journal_path(part, config)
     if not source.is_file():
         raise ConfigError(f"{source}: no such journal; {part} has asked nothing yet")
@@ -97,7 +97,7 @@ def _copied(part: Path, config: Config, journal: Path) -> dict[str, Any]:
             return {"run": str(part), "shard": config.seeds.shard, **_rows(connection, source)}
         except sqlite3.Error as error:
             raise Incomplete(
-                f"{source} could not be copied to {journal} ({error}); when that is put right, merge again"
+                f"{source} could not be copied to {journal} ({error}); when that is mended, merge again"
             ) from None
 
 
@@ -118,7 +118,7 @@ def _rows(connection: sqlite3.Connection, source: Path) -> dict[str, int]:
 
 @contextmanager
 def _idle(part: Path) -> Iterator[None]:
-    """Hold a run against a process that would work on it, where its lock can be taken at all (a copy may lack it)."""
+    """Keep other processes from working on a run, if it has a lock (a copy may lack it)."""
     try:
         lock = os.open(part / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

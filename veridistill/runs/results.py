@@ -151,7 +151,7 @@ def add_exam(run: RunDir, which: str, number: int, fingerprint: str) -> None:
 
 
 def add_ttc(run: RunDir, which: str, found: dict[str, Any]) -> None:
-    """What the cascade at test time and its baselines came to."""
+    """The figures of the cascade at test time and its baselines."""
     _merge(run, ttc=(read(run)["ttc"] or {}) | {which: found})
 
 

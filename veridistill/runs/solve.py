@@ -1,6 +1,6 @@
-"""One question at a terminal: answered by the cascade, with every candidate and every vote shown.
+"""`veridistill solve`: one question answered by the cascade, with every candidate and every vote shown.
 
-The procedure is `method.solve`; the way to the model is the caller's `Asker`.
+The procedure is `method.solve`; the caller opens the model and hands over its `Asker`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _MARKS = {"yes": "Y", "no": "N", "invalid": "?"}
 async def answer(
     question: str, domain: Domain, plan: Plan, asker: Asker, say: Callable[[str], None] = lambda _: None
 ) -> Solved:
-    """The question answered; `say` gets a line for each sample and each result, as they come."""
+    """Answer the question; `say` gets a line for each sample and each result, as they come."""
     seed = Seed(f"solve/{seed_id(question)}", question, domain, "terminal")
     async with asker.unit(seed.seed_id) as ask:
         return await solve(seed, watched(ask, _heard(say), _learned(say)), plan)
@@ -55,7 +55,7 @@ def render(solved: Solved) -> str:
 
 
 def summary(solved: Solved) -> dict[str, Any]:
-    """The same for programs."""
+    """The verdicts and the answer, for a program to read."""
     return {
         "question": solved.seed.question,
         "answer": solved.answer.answer,
