@@ -255,7 +255,7 @@ class TrainSection(Section):
 
 
 class EvaluationSection(SampledSection):
-    """The exam. Defaults are paper-like (temperature 0.7, top_p 0.95, 32,768 tokens, k = 10)."""
+    """The evaluation. Defaults are paper-like (temperature 0.7, top_p 0.95, 32,768 tokens, k = 10)."""
 
     problems: str | None = identity(
         None, "JSONL of problems (id, kind, question, answer | choices | tests), or `lab`; null: none"
@@ -274,6 +274,11 @@ class EvaluationSection(SampledSection):
         False, "also answer by the cascade at test time (UQ-TTC), with generate.* and judge.*"
     )
     allow_code_execution: bool = runtime(False, "run model-written programs, in a sandbox, to grade code")
+    program_python: str | None = identity(
+        None,
+        "interpreter (3.11 or later) of model-written programs, which see all of its packages; null: the one that runs"
+        " veridistill, with NumPy and sortedcontainers alone",
+    )
     grading_workers: int | None = runtime(
         None, "processes that compare and run answers; default: the cores", ge=1
     )

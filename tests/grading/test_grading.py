@@ -487,6 +487,132 @@ x=6=5 != 5
 D != \text{(C)}
 June 20 == \text{June 20}
 god != dog
+# units: a label where the other side has none
+12\text{ N} == 12
+12\text{ V} == 12
+12\text{ J} == 12
+12\text{ K} == 12
+12\text{ W} == 12
+12\text{ A} == 12
+12\,\mathrm{N} == 12
+12\text{ kN} == 12
+12\text{ mol/L} == 12
+9.8\text{ m/s}^2 == 9.8
+9.8\,\mathrm{m}\,\mathrm{s}^{-2} == 9.8
+9.8\,\text{m}\cdot\text{s}^{-2} == 9.8
+5\frac{\text{m}}{\text{s}} == 5
+10\ \mu\text{m} == 10
+5\text{ k}\Omega == 5
+3\text{ apples} == 3
+3\text{ red apples} == 3
+3 apples == 3
+7 square units == 7
+3 cm == 3
+3 m/s == 3
+1,234\text{ cm} == 1234
+1{,}234\text{ km/h} == 1234
+1,234.5 == 1234.5
+1,234.5 == 1, 234.5
+€1,234 == 1234
+\$1,234.50 == 1234.5
+5€ == 5
+\text{\$5} == 5
+\$5+\$6 == 11
+25^\circ\text{C} == 25
+\frac{3}{4}\text{ mi} == 0.75
+2\sqrt3\text{ N} == \sqrt{12}
+13\text{ N} != 12
+# units: letters that are factors or variables
+12\text{ N} == 12N
+12N == 12\text{ N}
+12N != 12
+12 N != 12
+12 != 12N
+3 m == 3m
+3 m != 3
+3 m == 3\text{ m}
+6 m != 3m
+\frac{m}{3}\text{ m} == \frac{m}{3}
+3 ab != 3
+3 xyz != 3
+2\mathrm{e} != 2
+2\mathrm{x} != 2
+m s == s m
+5\text{ hundred} != 5
+5\text{ dozen} != 5
+# units: another of the same quantity
+500\text{ cm} == 5\text{ m}
+500 cm == 5\text{ m}
+5\text{ m} == 500\text{ cm}
+5\text{ m} != 5\text{ cm}
+5\text{ cm} == 5\text{ centimeters}
+5\text{ Metres} == 5\text{ m}
+0.5\text{ km} == 500\text{ m}
+1000\text{ nm} == 1\ \mu\text{m}
+5\text{ mW} != 5\text{ MW}
+90\text{ km/h} == 25\text{ m/s}
+90\text{ km per hour} == 25\text{ m/s}
+60\text{ mph} == 88\text{ ft/s}
+60\text{ miles per hour} == 60\text{ mph}
+25\text{ m/s} != 25\text{ km/h}
+9.8\text{ m/s}^2 == 980\text{ cm/s}^2
+9.8\,\text{m}\,\text{s}^{-2} == 9.8\text{ m/s}^2
+10^4\text{ cm}^2 == 1\text{ m}^2
+12\text{ sq ft} == 12\text{ square feet}
+1\text{ m}^3 == 1000\text{ L}
+250\text{ mL} == 250\text{ cm}^3
+2\text{ h} == 120\text{ min}
+2\text{ hours} == 7200\text{ s}
+90\text{ minutes} == 1.5\text{ hr}
+2\text{ days} == 48\text{ hours}
+24\text{ months} == 2\text{ years}
+30\text{ days} != 1\text{ month}
+2.5\text{ kg} == 2500\text{ g}
+16\text{ oz} == 1\text{ lb}
+1\text{ tonne} == 1000\text{ kg}
+3\text{ ft} == 1\text{ yd}
+36\text{ inches} == 3\text{ feet}
+1\text{ in} == 2.54\text{ cm}
+3.28084\text{ ft} == 1\text{ m}
+3.28\text{ ft} != 1\text{ m}
+4\text{ quarts} == 1\text{ gallon}
+77^\circ\text{F} == 25^\circ\text{C}
+25\text{ degrees Celsius} == 25^\circ C
+298.15\text{ K} == 25^{\circ}\mathrm{C}
+25^\circ == 25^\circ\text{C}
+25\text{ C} == 25^\circ\text{C}
+25\text{ K} != 25^\circ\text{C}
+77^\circ\text{F} != 77^\circ\text{C}
+30^\circ == \frac{\pi}{6}\text{ rad}
+\frac{\pi}{6}\text{ radians} == 30^\circ
+0.523599\text{ rad} == 30^\circ
+0.52\text{ rad} != 30^\circ
+2\text{ revolutions} == 720^\circ
+\frac{\pi}{3}\text{ rad} != 30^\circ
+1\text{ J} == 1\text{ N}\cdot\text{m}
+3.6\text{ MJ} == 1\text{ kWh}
+2\text{ kPa} == 2000\text{ N/m}^2
+1\text{ cal} == 4.184\text{ J}
+50\sqrt3\text{ cm} == \frac{\sqrt3}{2}\text{ m}
+50\sqrt3\text{ m} != \frac{\sqrt3}{2}\text{ m}
+2x\text{ m} == 200x\text{ cm}
+\$5 == 500\text{ cents}
+5\text{ dollars} == \$5
+5\text{ cents} != \$5
+€5 != \$5
+(100\text{ cm}, 2) == (1\text{ m}, 2)
+1\text{ m}, 2\text{ m} == 200\text{ cm}, 100\text{ cm}
+# units: of different quantities, and labels that differ
+5\text{ m/s} != 5\text{ m}
+5\text{ N} != 5\text{ J}
+5\text{ kg} != 5\text{ m}
+5\text{ s}^{-1} == 5\text{ Hz}
+3\text{ apples} != 3\text{ pears}
+3\text{ apples} == 3\text{ apple}
+3\text{ apples} != 3\text{ m}
+50\% != 50\text{ cm}
+50\text{ percent} == 50\%
+50\% != 0.5\text{ m}
 # as models write them
 60\text{ degrees} == 60^\circ
 45^{\circ} == 45 \text{ degree}

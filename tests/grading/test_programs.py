@@ -175,7 +175,7 @@ def test_a_server_that_fails_is_ours_and_one_that_a_program_breaks_is_the_progra
         return Command(("/bin/sh", "-c", script), {"PATH": "/usr/bin:/bin"})
 
     async def found(python: Interpreter) -> Confinement:
-        return Confinement(way, python, "3.11", "")
+        return Confinement("test", way, python, "3.11", "")
 
     monkeypatch.setattr(programs, "confinement", found)
     (grade,) = graded([("print(1)", DOUBLE)])

@@ -25,7 +25,7 @@ QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
 
 @pytest.fixture(scope="module", params=list(BACKENDS))
 def way(request: pytest.FixtureRequest) -> Backend:
-    found = asyncio.run(sandbox.probe(BACKENDS[request.param]))
+    found = asyncio.run(sandbox.probe(request.param, Interpreter.own()))
     if isinstance(found, str):
         pytest.skip(f"{request.param} does not work on this machine: {found}")
     return found.way
@@ -416,9 +416,8 @@ def test_a_user_that_is_not_root_may_run_programs_too(tmp_path: Path) -> None:
     place.chmod(0o755)
     code = (
         f"import sys, asyncio; sys.path.insert(0, {str(place)!r}); sys.modules['yaml'] = None\n"
-        "from veridistill.grading.sandbox import probe\n"
-        "from veridistill.grading.sandbox.backends import BACKENDS\n"
-        "found = [asyncio.run(probe(way)) for way in BACKENDS.values()]\n"
+        "from veridistill.grading.sandbox import BACKENDS, Interpreter, probe\n"
+        "found = [asyncio.run(probe(name, Interpreter.own())) for name in BACKENDS]\n"
         "print([one if isinstance(one, str) else '' for one in found])"
     )
     try:

@@ -26,7 +26,7 @@ QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
 
 @pytest.fixture(scope="module", params=list(BACKENDS))
 def way(request: pytest.FixtureRequest) -> Backend:
-    found = asyncio.run(sandbox.probe(BACKENDS[request.param]))
+    found = asyncio.run(sandbox.probe(request.param, Interpreter.own()))
     if isinstance(found, str):
         pytest.skip(f"{request.param} does not work on this machine: {found}")
     return found.way
@@ -191,11 +191,15 @@ def test_the_terminals_signals_do_not_reach_a_sandbox(way: Backend) -> None:
     assert os.getsid(0) not in found
 
 
-def test_a_way_that_does_not_start_is_told_without_noise(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_way_that_does_not_start_is_reported_without_noise(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def dead(python: Interpreter, limits: Limits, worker: int) -> Command:
         return Command(("/bin/sh", "-c", "echo no permissions >&2; exit 1"), {})
 
-    assert [asyncio.run(sandbox.probe(dead)) for _ in range(20)] == ["no permissions"] * 20
+    monkeypatch.setitem(BACKENDS, "dead", dead)
+    told = [asyncio.run(sandbox.probe("dead", Interpreter.own())) for _ in range(20)]
+    assert told == ["no permissions"] * 20
     assert not caplog.records
 
 

@@ -91,6 +91,9 @@ def grade(
         Path, typer.Argument(help="An exam's Parquet, or JSONL: id, kind, reference or tests, response.")
     ],
     allow_code_execution: AllowCode = False,
+    program_python: Annotated[
+        str | None, typer.Option(help="Interpreter of the programs; default: the one that runs veridistill.")
+    ] = None,
 ) -> None:
     """Grade responses again, without a call: one JSON line each, with outcome, answer and error."""
     from veridistill.grading.graders import Graders
@@ -98,7 +101,7 @@ def grade(
 
     async def graded() -> None:
         async with (
-            Graders(allow_code=allow_code_execution) as graders,
+            Graders(allow_code=allow_code_execution, python=program_python) as graders,
             aclosing(regrade(file, graders)) as lines,
         ):
             async for line in lines:

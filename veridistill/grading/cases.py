@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from veridistill.errors import ConfigError
 
-__all__ = ["MAX_BYTES", "Case", "Cases", "Decoded", "decode_cases", "from_json"]
+__all__ = ["MAX_BYTES", "Case", "Cases", "Decoded", "decode_cases", "from_json", "is_livecodebench"]
 
 MAX_BYTES = 512 << 20
 """Of one record, packed and unpacked: LiveCodeBench's largest unpack to 199 MB."""
@@ -92,14 +92,19 @@ def _size(found: Cases | ConfigError) -> int:
     return found.size if isinstance(found, Cases) else len(str(found))
 
 
+def is_livecodebench(tests: str) -> bool:
+    """Whether tests are those of a record of LiveCodeBench: its place in a file."""
+    return tests.startswith("@")
+
+
 def decode_cases(tests: str) -> Cases:
     """The tests that a `Problem.tests` holds: JSON text, or `@path:offset:length` of a record in a file.
 
     Raises `ConfigError` when the file or the record is not as it should be, or is too large.
     """
-    where = tests[:200] if tests.startswith("@") else "the tests"
+    where = tests[:200] if is_livecodebench(tests) else "the tests"
     try:
-        return _livecodebench(_record(tests[1:])) if tests.startswith("@") else _own(from_json(tests))
+        return _livecodebench(_record(tests[1:])) if is_livecodebench(tests) else _own(from_json(tests))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{where}: not tests of a program ({fault[:300]}); see docs/sandbox.md") from error

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from veridistill.decide import split
 from veridistill.errors import ConfigError, missing_extra
 from veridistill.grading.algebra import Algebra, NoReply
+from veridistill.grading.cases import is_livecodebench
 from veridistill.grading.compare import answers, bounds, comparison
 from veridistill.grading.compare.latex import MAX_ANSWER
 from veridistill.records import Attempt, Completion, Grade, Problem
@@ -77,11 +78,30 @@ class Graders:
     async def prepare(self, problems: Sequence[Problem]) -> None:
         """`check`, and open the sandbox if there are programs to run, so that errors come before any question is asked.
 
-        Raises `ConfigError` as `check` does, and when no sandbox holds.
+        Raises `ConfigError` as `check` does, when no sandbox holds, and when programs for LiveCodeBench would not find
+        NumPy.
         """
         self.check(problems)
-        if any(problem.kind == "code" for problem in problems):
-            await self._sandboxed()
+        programs = [problem for problem in problems if problem.kind == "code"]
+        if not programs:
+            return
+        seen = (await self._sandboxed()).confinement
+        needing = next((problem for problem in programs if is_livecodebench(problem.tests)), None)
+        if needing is not None and not seen.numpy:
+            raise ConfigError(
+                f"{needing.benchmark} expects programs to find NumPy, and Python {seen.version}"
+                f" ({seen.python.executable}) has none: pip install 'veridistill[eval]', or set"
+                " evaluation.program_python to an interpreter that has it"
+            )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a report of progress says of programs: the versions that they see; empty where none are run."""
+        if self._programs is None:
+            return {}
+        seen = self._programs.confinement
+        numpy = f", NumPy {seen.numpy}" if seen.numpy else ", no NumPy"
+        return {"programs": f"Python {seen.version}{numpy} in {seen.name}"}
 
     async def grade(self, problem: Problem, response: str) -> Grade:
         """The grade of a whole reply, reasoning included. Raises `ConfigError` as `check` does."""

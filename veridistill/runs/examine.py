@@ -16,7 +16,7 @@ from veridistill.runs.session import Serving, Session
 
 def graders(session: Session) -> Graders:
     section = session.config.evaluation
-    return Graders(section.grading_workers, section.allow_code_execution)
+    return Graders(section.grading_workers, section.allow_code_execution, section.program_python)
 
 
 async def examine(
@@ -59,6 +59,8 @@ async def _exam(
                 done, right = done + 1, running.pass_at_1
                 step.update(
                     done,
+                    None,
+                    **grading.facts,
                     accuracy="-" if right is None else f"{right:.1f} %",
                     tokens=meter.new_tokens - before,
                 )

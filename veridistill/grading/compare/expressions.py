@@ -26,7 +26,7 @@ _MEASURE = re.compile(
 )
 _MOST_PARTS = 64
 """Parts of a set or list that are matched in any order; longer ones must come in order."""
-_THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+")
+_THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _MEMBER = re.compile(r"\\in(?![A-Za-z])")
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
 _RELATION = re.compile(
@@ -53,7 +53,7 @@ class Shape:
 def shape(text: str) -> Shape:
     r"""The shape of tidy text. `x = \{1, 2\}` and `x \in \{1, 2\}` are sets named x, `3 \pm 1` is the list 4, 2."""
     parts = split(text, ",;")
-    if len(parts) > 1 and not _THOUSANDS.fullmatch(text):
+    if len(parts) > 1 and not _THOUSANDS.fullmatch(quantity(text).value):
         return Shape("list", tuple(parts))
     name, text = _assignment(text)
     opening, inner, closing = _outer(text)

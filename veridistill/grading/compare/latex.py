@@ -1,9 +1,12 @@
-r"""LaTeX as text: what changes only its looks is taken off. Pure; what the text means is `expressions`' business."""
+r"""LaTeX as text: what changes only its looks is taken off. Pure; what the text means is left to `expressions`."""
 
 import re
 
 MAX_ANSWER = 2_000
 """Characters of an answer that is read at all; Python refuses to read integers of 4,300 digits, attackers do not."""
+
+DOLLAR = "＄"
+"""A dollar sign that is money, once those that mark mathematics are gone."""
 
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|mathit|textbf|boxed|fbox|bm|mathsf)\s*\{([^{}]*)\}")
 _MATH_MARKS = re.compile(r"(?<!\\)\\[()\[\]]|\\?\$")
@@ -17,7 +20,7 @@ _UNICODE = str.maketrans({
     "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∞": r"\infty ", "°": r"^\circ ", "π": r"\pi ", "θ": r"\theta ",
 })
 # fmt: on
-_WHOLE_TEXT = re.compile(r"\\text\s*\{\s*([-+0-9][^{}]*)\}")
+_WHOLE_TEXT = re.compile(r"\\text\s*\{\s*([-+0-9＄€£¥][^{}]*)\}")
 _LOOKS = re.compile(r"\\(?:left|right|displaystyle|limits|[bB]ig{1,2}[lrm]?)(?![a-zA-Z])\.?")
 _FRAC = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _FIRST_ARGUMENT = re.compile(r"\\(frac|sqrt)\s*([0-9A-Za-z]|\\(?!sqrt|frac)[A-Za-z]+)")
@@ -74,7 +77,7 @@ def words(text: str) -> str:
 def tidy(text: str) -> str:
     """LaTeX that means the same, without what changes only its looks; words and units stay."""
     # White space first: patterns that allow for any of it would take cubic time.
-    text = " ".join(_LOOKS.sub("", unmarked(text.translate(_UNICODE))).split())
+    text = " ".join(_LOOKS.sub("", unmarked(text.translate(_UNICODE).replace(r"\$", DOLLAR))).split())
     text = _WHOLE_TEXT.sub(r"\1", text) if _WHOLE_TEXT.fullmatch(text) else text
     text = _EMPTY.sub(r"\\emptyset", text.replace(r"\varnothing", r"\emptyset"))
     text = _FIRST_ARGUMENT.sub(r"\\\1{\2}", _FRAC.sub(r"\\frac", text))

@@ -1,6 +1,6 @@
 r"""Values of mathematical answers as text: numbers that need no algebra, units, words. Pure.
 
-How values make up an answer is `expressions`' business; what takes algebra is handed to `equal`.
+How values make up an answer is left to `expressions`, conversion to `units`; what takes algebra is handed to `equal`.
 """
 
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from veridistill.grading.compare import units
 from veridistill.grading.compare.latex import GAP, alike, plain
 
 Equal = Callable[[str, str], bool | None]
@@ -15,28 +16,45 @@ Equal = Callable[[str, str], bool | None]
 Parses = Callable[[str], bool | None]
 """Whether a value can be parsed; None where that is not known."""
 
+_DEGREE = r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))"
+_SET = r"\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{[^{}]*\}(?:\s*\^\s*(?:\{\s*-?[1-9]\s*\}|[1-9]))?"
+_SYMBOL = rf"(?:\\mu\s*)?{_SET}(?:\s*\\Omega(?![A-Za-z]))?"
 _UNIT = re.compile(
-    r"""(?P<value>.*?[0-9})\]!a-z])\s*
-        (?: (?P<degree>\^\s*\{?\s*\\circ\s*\}?|\\degree|\s(?:degrees?|deg))
-          | (?P<percent>\\?%|\s(?:percent|per\s+cent))
-          | \\(?:text|mathrm|mbox|textrm|operatorname)\s*\{(?P<text>[^{}]*)\}(?P<power>\s*\^\s*\{?[23]\}?)?
-          | (?<=[0-9}])\s+(?P<word>[A-Za-z]{2,}(?:\s[A-Za-z]+)*)(?P<raised>\^\{?[23]\}?)? )""",
+    rf"""(?P<value>.*?[0-9}})\]!a-z])\s*
+        (?P<unit> {_DEGREE}\s*(?:{_SET}|[CF](?![A-Za-z]))?
+          | \\degree(?![A-Za-z])
+          | \\?%
+          | {_SYMBOL}(?:\s*(?:/|\\cdot(?![A-Za-z]))?\s*{_SYMBOL})*
+          | \\frac\s*\{{\s*{_SYMBOL}\s*\}}\s*\{{\s*{_SYMBOL}\s*\}}
+          | (?<=[0-9}}])\s+(?P<bare>
+              (?:[A-Za-z]{{2,}}(?:[ /]+[A-Za-z]+)*|[A-Za-z](?:/[A-Za-z]+)*)(?:\^(?:\{{-?[1-9]\}}|[1-9]))?) )""",
     re.VERBOSE | re.DOTALL,
 )
-_PLURAL = re.compile(r"(?<=ch)es$|(?<=[a-z]{2}[a-rt-z])s$")
-_SPELLED = {"degree": "deg", "percent": "%", "percentage": "%"}
-# Words that make another number of the one before them, and letters that are more likely a variable's.
+_WRAPPER = re.compile(r"\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{([^{}]*)\}")
+_FRACTION = re.compile(r"\\frac\s*\{(.*)\}\s*\{(.*)\}", re.DOTALL)
+_DEGREES = re.compile(rf"{_DEGREE}|\\degree|degrees?\s+(?=[cf](?:elsius|ahrenheit)?$)", re.IGNORECASE)
+_SPELLED = (
+    (re.compile(r"°\s*c(?:elsius)?", re.IGNORECASE), "°C"),
+    (re.compile(r"°\s*f(?:ahrenheit)?", re.IGNORECASE), "°F"),
+    (re.compile(r"°|degrees?|deg", re.IGNORECASE), "deg"),
+    (re.compile(r"\\?%|percent(?:age)?|per cent", re.IGNORECASE), "%"),
+)
+_CURRENCIES = {"＄": "$", "€": "€", "£": "£", "¥": "¥"}
+_CURRENCY = re.compile(
+    r"(?P<sign>[-+]?)\s*(?P<before>[＄€£¥])?\s*(?P<value>.*?)\s*(?P<after>[＄€£¥])?", re.DOTALL
+)
+# Words that make another number of the one before them.
 _NO_UNIT = re.compile(
-    r"(?:hundred|thousand|million|billion|trillion|dozen|score|half|times|over|plus|minus|mod|squared|cubed)\s*\}?$"
-    r"|\{\s*[a-fi-kn-rt-z]\s*\}$",
+    r"(?:hundred|thousand|million|billion|trillion|dozen|score|half|times|over|plus|minus|mod|squared|cubed)$",
     re.IGNORECASE,
 )
+_SHORTEST_LABEL = 4
+"""Letters of a word without markup that is taken for a label: `ab`, `xyz` are products."""
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 _BASE = re.compile(r"(?P<digits>[0-9A-Za-z.]+)\s*_\s*(?:\{\s*(?P<base>[0-9]+)\s*\}|(?P<short>[0-9]))")
 _LETTERS = re.compile(r"[A-Za-z]{2,}")
 _TWICE_RAISED = re.compile(r"\^\s*[^{}\s]\s*\^")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
-_CURRENCY = re.compile(r"^(?P<sign>[-+]?)\s*[€£¥]\s*")
 _NUMBER = re.compile(
     r"""(?P<sign>[-+]*)
         (?: (?P<whole>[0-9]+|[0-9]{1,3}(?:[ ,][0-9]{3})+)?(?P<decimals>\.[0-9]*)?(?P<repeat>\\overline\{[0-9]+\})?
@@ -66,7 +84,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A value and its unit: "deg", "%", a text such as "cm^2", or empty; `bare` when it is set as letters are."""
+    """A value and its unit: "deg", "°C", "%", "$", a text such as "cm^2", or empty; `bare`: not set as text."""
 
     value: str
     unit: str
@@ -94,18 +112,31 @@ def number(text: str) -> Number | None:
 
 def quantity(text: str) -> Quantity:
     """Value and unit. The degrees of an angle within a function are the function's own."""
-    text = _CURRENCY.sub(r"\g<sign>", text)
+    money = _CURRENCY.fullmatch(text)
+    assert money is not None, "every part may be empty"
+    currency = _CURRENCIES.get(money["before"] or money["after"] or "", "")
+    text = (money["sign"] + money["value"] if currency else text).replace("＄", "")
     found = _UNIT.fullmatch(text)
-    if found is None or (found["degree"] and _TRIGONOMETRY.search(text)) or _NO_UNIT.search(text):
-        return Quantity(text, "")
-    if found["degree"] or found["percent"]:
-        return Quantity(found["value"].strip(), "deg" if found["degree"] else "%")
-    unit = (found["text"] or found["word"] or "") + (found["power"] or found["raised"] or "")
-    unit = _PLURAL.sub("", re.sub(r"[\s{}.]", "", unit).casefold())
+    if found is None:
+        return Quantity(text, currency)
+    unit, bare = _spelled(found["unit"]), found["bare"] is not None
+    angle = unit == "deg" and _TRIGONOMETRY.search(text)
+    letter = not bare and len(unit) == 1 and unit != "%" and units.known(unit) is None
+    differential = bare and "\\int" in text
+    if angle or letter or differential or _NO_UNIT.search(unit):
+        return Quantity(text, currency)
     # "Units" are none in particular.
-    return Quantity(
-        found["value"].strip(), "" if "unit" in unit else _SPELLED.get(unit, unit), bool(found["word"])
-    )
+    return Quantity(found["value"].strip(), currency if "unit" in unit else unit, bare)
+
+
+def _spelled(unit: str) -> str:
+    r"""A unit without markup: `\text{ km}/\text{h}` is "km/h", `^\circ\text{C}` is "°C"."""
+    if fraction := _FRACTION.fullmatch(unit):
+        unit = f"{fraction[1]}/{fraction[2]}"
+    unit = _WRAPPER.sub(r" \1", unit.replace(r"\mu", "µ").replace(r"\Omega", "Ω").replace(r"\cdot", "·"))
+    unit = re.sub(r"\s*(\^)\s*(?=[{0-9])|(?<=µ)\s+|\s+(?=Ω)", r"\1", " ".join(unit.split()))
+    unit = _DEGREES.sub("°", re.sub(r"\s*/\s*", "/", unit).strip(" ."))
+    return next((name for pattern, name in _SPELLED if pattern.fullmatch(unit)), unit)
 
 
 def has_variable(text: str) -> bool:
@@ -114,15 +145,18 @@ def has_variable(text: str) -> bool:
 
 
 def same_value(answer: str, reference: str, equal: Equal) -> bool | None:
-    """Two values with their units. A unit may be left out; two that differ make different answers."""
+    """Two values with their units. A unit that one side lacks is a label; two of one quantity are converted."""
     if (words := _words(answer, reference)) is not None:
         return words
     found, wanted = quantity(answer), quantity(reference)
-    if (found.bare and has_variable(wanted.value)) or (wanted.bare and has_variable(found.value)):
-        # Beside `\frac{ab}{2}` the letters of `\frac{1}{2} ab` are a factor.
+    if _is_product(found, wanted) or _is_product(wanted, found):
         found, wanted = Quantity(answer, ""), Quantity(reference, "")
     if found.unit and wanted.unit and found.unit != wanted.unit:
-        return False
+        conversion = units.conversion(found.unit, wanted.unit)
+        if conversion is None:
+            return False
+        if conversion != units.SAME:
+            return _same_converted(found.value, wanted.value, conversion, equal)
     if alike(found.value, wanted.value):
         return True
     one, other = number(found.value), number(wanted.value)
@@ -131,12 +165,40 @@ def same_value(answer: str, reference: str, equal: Equal) -> bool | None:
     if same_number(one, other):
         return True
     # 50 % is 0.5, whichever side says so.
-    if found.unit != wanted.unit and "%" in (found.unit, wanted.unit):
-        hundredth = [
-            q.value / 100 if unit == "%" else q.value for q, unit in ((one, found.unit), (other, wanted.unit))
-        ]
-        return hundredth[0] == hundredth[1]
+    if (found.unit == "%") != (wanted.unit == "%"):
+        return one.value == other.value * (100 if found.unit == "%" else Fraction(1, 100))
     return False
+
+
+def _is_product(one: Quantity, other: Quantity) -> bool:
+    r"""Whether letters behind a number are factors: beside `\frac{ab}{2}` those of `\frac{1}{2} ab` are.
+
+    So are a few that name no unit, and a single one unless the other side has a unit as well.
+    """
+    if not (one.bare and one.unit):
+        return False
+    short = len(one.unit) < _SHORTEST_LABEL and units.known(one.unit) is None
+    return short or has_variable(other.value) or (len(one.unit) == 1 and not other.unit)
+
+
+def _same_converted(answer: str, reference: str, conversion: units.Conversion, equal: Equal) -> bool | None:
+    """Two values of one quantity. A decimal stays as it is, since it may be rounded: then the other is converted."""
+    one, other = number(answer), number(reference)
+    if one is None or other is None or conversion.pi:
+        if one is not None and one.step is not None:
+            return equal(answer, _scaled(reference, conversion.inverse))
+        return equal(_scaled(answer, conversion), reference)
+    found = one.value * conversion.factor + conversion.offset
+    step = one.step and one.step * conversion.factor
+    return found == other.value or same_number(Number(found, step), other)
+
+
+def _scaled(value: str, conversion: units.Conversion) -> str:
+    """LaTeX for a value in another unit."""
+    factor, offset = conversion.factor, conversion.offset
+    power = rf" \cdot \pi^{{{conversion.pi}}}" if conversion.pi else ""
+    scaled = rf"({value}) \cdot \frac{{{factor.numerator}}}{{{factor.denominator}}}{power}"
+    return rf"{scaled} + \frac{{{offset.numerator}}}{{{offset.denominator}}}" if offset else scaled
 
 
 def readable(text: str, parses: Parses) -> bool | None:

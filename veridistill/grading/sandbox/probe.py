@@ -48,6 +48,7 @@ class Confinement:
     `numpy` is empty where there is none.
     """
 
+    name: str
     way: Backend
     python: Interpreter
     version: str
@@ -58,7 +59,7 @@ async def confinement(python: Interpreter, names: Sequence[str] = tuple(BACKENDS
     """The first way that runs a job and contains it. Raises `ConfigError` that says what each lacks."""
     faults = []
     for name in names:
-        found = await probe(BACKENDS[name], python)
+        found = await probe(name, python)
         if isinstance(found, Confinement):
             return found
         faults.append(f"{name}: {found}")
@@ -70,9 +71,9 @@ async def confinement(python: Interpreter, names: Sequence[str] = tuple(BACKENDS
     )
 
 
-async def probe(way: Backend, python: Interpreter | None = None) -> Confinement | str:
-    """Attack a sandbox once: what it holds when it runs a job and contains it, else what is wrong."""
-    python = python or Interpreter.own()
+async def probe(name: str, python: Interpreter) -> Confinement | str:
+    """Attack a sandbox of a backend once: what it holds when it runs a job and contains it, else what is wrong."""
+    way = BACKENDS[name]
     try:
         done = await _attacked(way, python)
     except (OSError, EOFError) as error:
@@ -84,7 +85,7 @@ async def probe(way: Backend, python: Interpreter | None = None) -> Confinement 
         return f"not contained: {', '.join(found['escaped'])}"
     if not found["thread"]:
         return "programs cannot start threads"
-    return Confinement(way, python, found["version"], found["numpy"])
+    return Confinement(name, way, python, found["version"], found["numpy"])
 
 
 async def _attacked(way: Backend, python: Interpreter) -> Run:
