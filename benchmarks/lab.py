@@ -32,6 +32,7 @@ from veridistill.method import Judged, Plan, Selected
 from veridistill.records import Seed, Verdict
 from veridistill.report.progress import Progress
 from veridistill.runs import pipeline, results
+from veridistill.runs import quality as limits
 from veridistill.runs.session import Session, serving
 
 DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
@@ -135,7 +136,7 @@ async def _arm(session: Session, selection: str) -> None:
             base = replace(served, plan=replace(served.plan, selection=selection))
             await pipeline.build(session, base, 1)
             await pipeline.examine(session, base, "base", 1, pipeline.problems(session))
-        pipeline.check_quality(session, 1)
+        limits.check(session, 1)
         await pipeline.train(session, 1)
         async with serving(session, 2) as after:
             await pipeline.examine(session, after, "after", 1, pipeline.problems(session))

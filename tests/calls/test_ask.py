@@ -118,6 +118,19 @@ def test_answers_are_read_again_with_their_ids_and_nothing_is_asked(tmp_path: Pa
     assert engine.stats().calls == 1
 
 
+def test_hits_are_replies_that_were_in_the_journal_each_counted_once(tmp_path: Path) -> None:
+    """Votes that share an inference re-use a reply of this process: that is no hit."""
+    plan, seeds = make_plan(4, 3, infer_per_vote=False), make_seeds(10)
+    build = BuildSection(order="paper", speculation="off", audit_share=0)
+    first, all_of_them = (
+        asyncio.run(distil_all(ScriptedEngine(Script()), tmp_path / "j", plan, some, build=build))[1].meter
+        for some in (seeds[:4], seeds)
+    )
+    assert first.hits == 0
+    assert all_of_them.hits == sum(first.calls.values())
+    assert first.calls["infer"] < first.calls["compare"]
+
+
 def test_a_budget_of_tokens_stops_the_run_resumably(tmp_path: Path) -> None:
     plan, seeds = make_plan(), make_seeds(20)
     with pytest.raises(BudgetReached, match=r"limits\.tokens of 500"):

@@ -272,7 +272,7 @@ def test_a_dry_run_leaves_a_run_incomplete_and_tells_no_time_from_the_journal(tm
     assert results(tmp_path / "run")["status"] == "incomplete"
     assert 0 <= first["seconds_at_least"] <= first["seconds_at_most"]
     assert again["seconds_at_most"] is None
-    assert first["calls"] == again["calls"]
+    assert again["calls"] == pytest.approx(first["calls"], rel=0.1), "what is known is used first"
 
 
 def test_judges_that_accept_canaries_end_at_the_gate(tmp_path: Path, trainer: list[Job]) -> None:

@@ -61,10 +61,11 @@ class Replies(Protocol):
 
 @dataclass
 class Meter:
-    """Replies used in this process, by role, whether they came from the journal (hits) or the engine.
+    """Replies used in this process, by role. `hits` counts those that were in the journal when their unit was opened.
 
-    A reply that several branches of a unit share is counted once. `unneeded_tokens` are completion tokens of replies
-    that came early and then were not needed.
+    A reply that several branches of a unit share is counted once. `new_tokens` are prompt and completion tokens of what
+    the engine replied in this process, `unneeded_tokens` completion tokens of replies that came early and then were not
+    needed.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -74,10 +75,28 @@ class Meter:
     new_tokens: int = 0
     unneeded_tokens: int = 0
 
+    def copy(self) -> "Meter":
+        return self.since(Meter())
+
+    def since(self, before: "Meter") -> "Meter":
+        """What was counted after the copy `before` was made."""
+        return Meter(
+            _difference(self.calls, before.calls),
+            _difference(self.prompt_tokens, before.prompt_tokens),
+            _difference(self.completion_tokens, before.completion_tokens),
+            self.hits - before.hits,
+            self.new_tokens - before.new_tokens,
+            self.unneeded_tokens - before.unneeded_tokens,
+        )
+
     def count(self, role: str, reply: Completion) -> None:
         self.calls[role] = self.calls.get(role, 0) + 1
         self.prompt_tokens[role] = self.prompt_tokens.get(role, 0) + reply.prompt_tokens
         self.completion_tokens[role] = self.completion_tokens.get(role, 0) + reply.completion_tokens
+
+
+def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return {role: num - before.get(role, 0) for role, num in now.items()}
 
 
 class Asker:
@@ -207,7 +226,11 @@ _NO_SAMPLING = Sampling(0, 0, 0, 0)
 
 @dataclass(slots=True)
 class _Unit:
-    """One open question: its rank among the open ones, the replies known of it by key, and where they stand."""
+    """One open question: its rank among the open ones, and the replies known of it by key.
+
+    `paths` are those of the branches that the journal knew when it was opened. The others hold keys: of calls that wait
+    for a reply, of replies that were counted, and of replies that the engine gave in this process.
+    """
 
     name: str
     rank: int
@@ -216,6 +239,7 @@ class _Unit:
     paths: frozenset[Path]
     running: dict[bytes, asyncio.Event] = field(default_factory=dict)
     used: set[bytes] = field(default_factory=set)
+    asked: set[bytes] = field(default_factory=set)
 
 
 class UnitAsk:
@@ -235,7 +259,6 @@ class UnitAsk:
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         asker, unit = self._asker, self._unit
         request = asker.request(role, path, messages, sampling)
-        asker.meter.hits += request.key in unit.known
         while (entry := unit.known.get(request.key)) is None:
             if (same := unit.running.get(request.key)) is not None:
                 await same.wait()
@@ -252,6 +275,7 @@ class UnitAsk:
         if entry.key not in self._unit.used:
             self._unit.used.add(entry.key)
             self._asker.meter.count(entry.role, entry.completion)
+            self._asker.meter.hits += entry.key not in self._unit.asked
         ask: UnitAsk | None = self
         while ask is not None:
             ask._spent += entry.completion.completion_tokens
@@ -279,6 +303,7 @@ class UnitAsk:
             whole = self._entry(request, status, reply) if request.role in asker.keep_ids else known
             await asker.journal.append(whole)
         unit.known[request.key] = known
+        unit.asked.add(request.key)
         asker.adapt()
 
     def _entry(self, request: Request, status: Status, reply: Completion) -> Entry:

@@ -77,7 +77,7 @@ def build(
     votes: Votes = None,
     limit: Limit = None,
     fork: Fork = None,
-    dry_run: Annotated[bool, typer.Option(help="Estimate calls, tokens and time from 20 questions.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Estimate calls, tokens and time from 30 questions.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

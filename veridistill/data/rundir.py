@@ -45,6 +45,11 @@ class RoundDir:
     def examples(self) -> Path:
         return self.dataset / "examples.parquet"
 
+    @property
+    def built(self) -> bool:
+        """Whether the tables and the dataset of a build are all here: `examples` appears last."""
+        return self.examples.is_file()
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:

@@ -150,7 +150,7 @@ class Table(Generic[R]):
 
 
 class Writer(Generic[R]):
-    """Streams rows into one Parquet file. `num_rows` counts those added."""
+    """Streams rows into one Parquet file. `num_rows` counts those added; `temporary` is its name until it is whole."""
 
     def __init__(self, table: Table[R], path: Path) -> None:
         import pyarrow.parquet as pq
@@ -163,9 +163,9 @@ class Writer(Generic[R]):
         self._group: list[tuple[Any, ...]] = []
         self._bytes = 0
         # One name for all attempts: what a killed run left is overwritten. The run directory has one writer.
-        self._temporary = path.with_name(f".{path.name}.tmp")
+        self.temporary = path.with_name(f".{path.name}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("wb")
+        self._file = self.temporary.open("wb")
         self._parquet = pq.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def add(self, row: R) -> None:
@@ -176,19 +176,18 @@ class Writer(Generic[R]):
         if len(self._group) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
-    def close(self) -> None:
-        """Make the file durable, read it back and give it its name."""
-        try:
-            self._flush()
-            self._parquet.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._read_back()
-            os.replace(self._temporary, self.path)
-        except BaseException:
-            self.discard()
-            raise
+    def finish(self) -> None:
+        """Make the file durable and read it back; it still has its temporary name."""
+        self._flush()
+        self._parquet.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._read_back()
+
+    def publish(self) -> None:
+        """Give a finished file its name."""
+        os.replace(self.temporary, self.path)
         _sync_directory(self.path.parent)
 
     def discard(self) -> None:
@@ -199,7 +198,7 @@ class Writer(Generic[R]):
             self._parquet.close()
         with suppress(OSError):
             self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self.temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -207,10 +206,15 @@ class Writer(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        if kind is not None:
             self.discard()
+            return
+        try:
+            self.finish()
+            self.publish()
+        except BaseException:
+            self.discard()
+            raise
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -227,7 +231,7 @@ class Writer(Generic[R]):
         self._group, self._bytes = [], 0
 
     def _read_back(self) -> None:
-        found = num_rows(self._temporary)
+        found = num_rows(self.temporary)
         if found != self.num_rows:
             raise Incomplete(f"{self.path}: {self.num_rows} rows written, {found} read back; run again")
 

@@ -15,9 +15,9 @@ from veridistill.report.views import CandidateView, ExampleView, VoteView, choos
 def examples(run: RunDir, count: int = 20) -> list[ExampleView]:
     """At most `count` questions with their candidates, votes and the judges' replies; none before a build."""
     rounds = read_json(run.results).get("rounds", [])
-    folder = run.round(len(rounds)).tables
-    if not rounds or not (folder / "candidates.parquet").is_file():
+    if not rounds or not run.round(len(rounds)).built:
         return []
+    folder = run.round(len(rounds)).tables
     shown = choose(_verdicts(folder / "candidates.parquet"), count)
     questions = {
         s.seed_id: s.question for s in tables.SEEDS.read(folder / "seeds.parquet") if s.seed_id in set(shown)

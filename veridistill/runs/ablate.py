@@ -6,7 +6,7 @@ of its own and counts what the lazy policy would have asked for it. The grid end
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from veridistill.calls.replay import NoEngine, Recorded, replayer
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, write_json
 from veridistill.errors import ConfigError
-from veridistill.method import Distilled, Plan, distil, solve_prompt
+from veridistill.method import Distilled, Plan, distil, generate, solve_prompt
 from veridistill.records import Seed
 from veridistill.report.progress import Progress
 from veridistill.runs import results, session
@@ -132,12 +132,15 @@ class _Trial:
         async with self._asker.unit(seed.seed_id) as ask:
             distilled = await distil(seed, ask, self.plan)
         self._funnel.add(distilled)
-        for example in self._curator.curate(self._kept(distilled), self._curation):
+        for example in self._curator.curate(await self._kept(distilled), self._curation):
             self._examples.add(example)
 
-    def _kept(self, distilled: Distilled) -> Iterator[rows.Kept]:
-        prompt = solve_prompt(distilled.seed, self.plan)
-        return (rows.Kept(distilled.seed, candidate, prompt) for candidate in distilled.kept)
+    async def _kept(self, distilled: Distilled) -> list[rows.Kept]:
+        """The kept candidates, with the token ids that they were sampled as."""
+        seed, prompt = distilled.seed, solve_prompt(distilled.seed, self.plan)
+        answered = await self._asker.answered(seed.seed_id, "solve")
+        kept = [await generate(seed, candidate.index, self.plan, answered) for candidate in distilled.kept]
+        return [rows.Kept(seed, candidate, prompt) for candidate in kept]
 
     def summary(self) -> dict[str, Any]:
         """`acceptance` is the share of questions of which something is kept; tokens are the lazy policy's."""

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from veridistill.audit.shares import share_of
+from veridistill.config import BuildSection
 from veridistill.data.overlap.words import is_word, tokens
 from veridistill.decide import defect, ended_by, outcome, split
 from veridistill.errors import RequestRefused
@@ -69,6 +70,11 @@ class Planted:
 def chosen(seed_id: str, share: float) -> bool:
     """Whether a question gets a canary: by hash, the same in every run and resume."""
     return _hash(seed_id, b"canary") < share * 2**64
+
+
+def share(section: BuildSection, plan: Plan) -> float:
+    """The share of questions with a canary; none where nothing is judged."""
+    return section.canary_share if plan.selection != "unfiltered" else 0.0
 
 
 def kind_of(seed_id: str) -> Kind:

@@ -165,28 +165,6 @@ def _problems(run: RunDir, number: int) -> list[Problem]:
     return list(tables.PROBLEMS.read(path, without=["tests"]))
 
 
-def estimate(meter: Meter, sample: int, total: int, width: int, seconds: float) -> dict[str, Any]:
-    """A build's calls, tokens and time, in proportion to those of its first `sample` questions.
-
-    The time lies between two bounds: the sample's pace, and that pace times as many as there will be more questions in
-    the engine's `width` slots. No time is told when replies came from the journal.
-    """
-    fuller = max(1.0, min(width, total) / min(width, max(sample, 1)))
-    scale = total / max(sample, 1)
-    prompt, completion = sum(meter.prompt_tokens.values()), sum(meter.completion_tokens.values())
-    return {
-        "questions": total,
-        "sampled_questions": sample,
-        "calls": round(scale * sum(meter.calls.values())),
-        "prompt_tokens": round(scale * prompt),
-        "completion_tokens": round(scale * completion),
-        "seconds_at_least": None if meter.hits else round(max(seconds, scale * seconds / fuller), 1),
-        "seconds_at_most": None if meter.hits else round(scale * seconds, 1),
-        "calls_by_role": {role: round(scale * num) for role, num in sorted(meter.calls.items())},
-        "from_journal": meter.hits,
-    }
-
-
 def _merge(run: RunDir, **parts: Any) -> None:
     write_json(run.results, read(run) | parts)
 
