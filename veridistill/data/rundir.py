@@ -137,8 +137,8 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
         listed = "\n  ".join(differences)
         if all(line.startswith("evaluation.") for line in differences):
             raise ConfigError(
-                f"{path}: this run was evaluated with other settings; evaluate it with the same ones, or with these"
-                f" in a directory of their own: veridistill evaluate --model MODEL --out NEW:\n  {listed}"
+                f"{path}: this run was evaluated with other settings; evaluate it with the same ones, or use a new"
+                f" directory: veridistill evaluate --model MODEL --out NEW:\n  {listed}"
             )
         raise ConfigError(
             f"{path}: holds a run with other settings; resume it with the same ones, or make a new run from its"
