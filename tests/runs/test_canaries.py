@@ -11,7 +11,17 @@ import pytest
 
 from tests.harness import distil_all, kept, make_plan, make_seeds
 from veridistill.calls.ask import Asker
-from veridistill.runs.canaries import INDEX, Canaries, Kind, Planted, chosen, fault, kind_of, other_than, plant
+from veridistill.runs.canaries import (
+    INDEX,
+    Canaries,
+    Kind,
+    Planted,
+    chosen,
+    fault,
+    kind_of,
+    other_than,
+    plant,
+)
 from veridistill.config import BuildSection
 from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine

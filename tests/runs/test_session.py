@@ -107,7 +107,12 @@ def test_an_engine_that_opens_after_the_run_was_stopped_is_closed(
 
 @pytest.mark.parametrize(
     ("path", "reasoning", "name"),
-    [("lab", "none", "compact"), ("lab", "required", "compact"), ("m", "required", "thinking"), ("m", "none", "instruct")],
+    [
+        ("lab", "none", "compact"),
+        ("lab", "required", "compact"),
+        ("m", "required", "thinking"),
+        ("m", "none", "instruct"),
+    ],
 )
 def test_auto_picks_the_prompts_by_what_the_model_is(path: str, reasoning: str, name: str) -> None:
     chosen = parse({"model": {"path": path, "reasoning": reasoning}, "engine": {"kind": "scripted"}})
