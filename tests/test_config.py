@@ -1,16 +1,17 @@
 """Configuration: identity or runtime, files and overrides, and errors that say what to do."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from veridistill import config as configuration
 from veridistill.config import (
     ALIASES,
     Config,
+    ModelSection,
+    Section,
     dump,
     fields,
     identity_differences,
@@ -22,6 +23,17 @@ from veridistill.config import (
 from veridistill.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
+
+
+def lists(section: type[Section] = Config, prefix: str = "") -> list[str]:
+    """Every field that holds a list, except those of another engine or model inside a section."""
+    found = []
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            found += lists(info.annotation, f"{prefix}{name}.")
+        elif get_origin(info.annotation) is tuple:
+            found.append(prefix + name)
+    return found
 
 
 def test_every_field_is_identity_or_runtime() -> None:
@@ -79,7 +91,81 @@ OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
     (["evaluation.problems=null"], {"evaluation": {"problems": None}}),
     (["seeds.path=a=b.jsonl"], {"seeds": {"path": "a=b.jsonl"}}),
     (["engine.seeded=false"], {"engine": {"seeded": False}}),
+    (["engine.seeded=no"], {"engine": {"seeded": False}}),
+    (["build.speculation=off"], {"build": {"speculation": "off"}}),
+    # text keeps its text
+    (["model.revision=12e4567"], {"model": {"revision": "12e4567"}}),
+    (["model.revision=0123"], {"model": {"revision": "0123"}}),
+    (["model.revision=1_000"], {"model": {"revision": "1_000"}}),
+    (["model.revision=1.10"], {"model": {"revision": "1.10"}}),
+    (["model.revision=0x1F"], {"model": {"revision": "0x1F"}}),
+    (["model.revision=2026-05-20"], {"model": {"revision": "2026-05-20"}}),
+    (["model.revision=no"], {"model": {"revision": "no"}}),
+    (["model.revision=true"], {"model": {"revision": "true"}}),
+    (["model.revision=null"], {"model": {"revision": None}}),
+    (["model.revision=~"], {"model": {"revision": None}}),
+    (["model.revision="], {"model": {"revision": None}}),
+    (['model.revision="null"'], {"model": {"revision": "null"}}),
+    (["model.revision='a''b'"], {"model": {"revision": "a'b"}}),
+    (["seeds.path=12"], {"seeds": {"path": "12"}}),
+    (["seeds.path=my file: a, [b] #2.jsonl"], {"seeds": {"path": "my file: a, [b] #2.jsonl"}}),
+    (["model=12e4567"], {"model": {"path": "12e4567"}}),
+    (["model={path: 007, revision: 12e4567}"], {"model": {"path": "007", "revision": "12e4567"}}),
+    (["judge.model=12e4567"], {"judge": {"model": {"path": "12e4567"}}}),
+    (["judge.model={path: 7, revision: 1e5}"], {"judge": {"model": {"path": "7", "revision": "1e5"}}}),
+    (["judge.model.revision=1e5"], {"judge": {"model": {"revision": "1e5"}}}),
+    (["judge.model=null"], {"judge": {"model": None}}),
+    # numbers are numbers
+    (["train.learning_rate=3E-5"], {"train": {"learning_rate": 0.00003}}),
+    (["train={learning_rate: 3e-5}"], {"train": {"learning_rate": 0.00003}}),
+    (["train.max_steps=1_000", "train.epochs=null"], {"train": {"max_steps": 1000}}),
+    (["train.max_steps=0123"], {"train": {"max_steps": 123}}),
+    (["engine.actor_resources={node1: 1e-3}"], {"engine": {"actor_resources": {"node1": 0.001}}}),
+    # every list takes a, a,b and YAML
+    (["build.extra_stages=simple"], {"build": {"extra_stages": ["simple"]}}),
+    (["judge.stages=simple, factuality"], {"judge": {"stages": ["simple", "factuality"]}}),
+    (["engine.urls=http://a:1/v1,http://b:2/v1"], {"engine": {"urls": ["http://a:1/v1", "http://b:2/v1"]}}),
+    (["seeds.decontaminate=[1.10, no]"], {"seeds": {"decontaminate": ["1.10", "no"]}}),
 ]
+
+
+FILE = """\
+model: {path: 007, revision: 12e4567}
+seeds: {path: no}
+judge:
+  stages: simple
+  model: 1e5
+train: {learning_rate: 3e-5, epochs: 1e1}
+build: {speculation: off, extra_stages: "factuality, simple"}
+engine:
+  seeded: no
+  address:
+"""
+
+
+def test_a_file_is_read_by_the_type_of_each_field(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(FILE, encoding="utf-8")
+    config = load(path)
+    assert (config.model.path, config.model.revision, config.seeds.path) == ("007", "12e4567", "no")
+    assert (config.judge.stages, config.judge.model) == (("simple",), ModelSection(path="1e5"))
+    assert (config.train.learning_rate, config.train.epochs) == (0.00003, 10)
+    assert (config.build.speculation, config.build.extra_stages) == ("off", ("factuality", "simple"))
+    assert (config.engine.seeded, config.engine.address) == (False, None)
+    path.write_text(dump(config), encoding="utf-8")
+    assert load(path) == config
+    path.write_text("generate: &a {top_p: 0.5}\njudge: {<<: *a, votes: 2}\n", encoding="utf-8")
+    assert (load(path).judge.votes, load(path).judge.top_p) == (2, 0.5)
+
+
+@pytest.mark.parametrize("name", lists())
+@pytest.mark.parametrize("text", ["{0}", "{0},{1}", "{0}, {1}", "[{0}, {1}]"])
+def test_every_list_takes_words_and_yaml(name: str, text: str) -> None:
+    values = ["simple", "factuality"]
+    found = load(None, [f"{name}={text.format(*values)}"]).model_dump()
+    for part in name.split("."):
+        found = found[part]
+    assert list(found) == (values if "1" in text else values[:1])
 
 
 @pytest.mark.parametrize(("overrides", "data"), OVERRIDES, ids=str)
@@ -131,7 +217,8 @@ WRONG = [
     ("judge.votes=2.5", "judge.votes: .*integer"),
     ("judge.votes=null", "judge.votes: .*integer"),
     ("judge.votes=[3]", "judge.votes: .*integer"),
-    ("seeds.path=12", r"seeds.path: .*string \(found 12\)"),
+    ("seeds.path=null", r"seeds.path: .*string \(found None\)"),
+    ("judge.votes=12e4567", "judge.votes: .*finite"),
     ("seeds.domain=maths", "seeds.domain: .*'math', 'science' or 'code'"),
     ("judge.stages=[]", "judge.stages: "),
     (
@@ -143,10 +230,12 @@ WRONG = [
     ("build.selection=best", "build.selection: "),
     ("build.audit_share=2", "build.audit_share: "),
     ("generate.temperature=.nan", "generate.temperature: "),
-    ("train.learning_rate=.inf", "train.learning_rate: .*finite"),
+    ("train.learning_rate=inf", "train.learning_rate: .*finite"),
+    ("train.learning_rate=.inf", "train.learning_rate: .*number"),
+    ("judge.votes.=3", "must be key=value"),
     ("generate.top_p=0", "generate.top_p: "),
     ("engine.kind=vlm", "engine.kind: "),
-    ("judge=3", r"judge: .*\(found 3\)"),
+    ("judge=3", r"judge: .*\(found '3'\)"),
     ("judge.votes.x=3", "judge.votes: "),
     ("train={max_steps: 1, epochs: 1}", "max_steps and epochs exclude one another"),
     ("judge.vots=3", "unknown key judge.vots; did you mean judge.votes?"),
@@ -171,9 +260,30 @@ def test_all_faults_are_told_at_once_with_the_file(tmp_path: Path) -> None:
     path.write_text("judge: {votes: 0, stagse: []}\nseed: x\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load(path)
-    lines = str(caught.value).split("\n")
-    assert len(lines) == 3
-    assert all(line.startswith(f"{path}: ") for line in lines)
+    assert str(caught.value).split("\n") == [
+        f"{path}:2: seed: must be a valid integer, unable to parse string as an integer (found 'x')",
+        f"{path}:1: judge.votes: must be greater than or equal to 1 (found 0)",
+        f"{path}:1: unknown key judge.stagse; did you mean judge.stages?",
+    ]
+
+
+def test_a_fault_is_told_where_its_value_was_set(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "judge:\n  votes: 0\n  stages: [simple,\n    truth]\nmodel:\n  dtype: int8\n", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, ["judge.votes=-1", "model.lora=1", "seeds.limit=0"])
+    places = [line.partition(": ")[::2] for line in str(caught.value).split("\n")]
+    assert [(place, fault.partition(":")[0]) for place, fault in places] == [
+        (f"{path}:6", "model.dtype"),
+        ("-o seeds.limit=0", "seeds.limit"),
+        (f"{path}:4", "judge.stages.1"),
+        ("-o judge.votes=-1", "judge.votes"),
+    ]
+    path.write_text("judge:\n  stages: [simple, simple]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^{path}:1: judge: stages must differ"):
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -182,10 +292,13 @@ def test_all_faults_are_told_at_once_with_the_file(tmp_path: Path) -> None:
         (b"judge: [", "not YAML"),
         (b"judge: {votes: 3}}\n", "not YAML"),
         (b"\xff\xfe\x00", "not YAML"),
-        (b"- judge\n", "must be a mapping of sections, found list"),
-        (b"judge\n", "must be a mapping of sections, found str"),
+        (b"- judge\n", "must be a mapping of sections; found a list"),
+        (b"judge\n", "must be a mapping of sections; found 'judge'"),
         (b"judge: !!python/object:os.system {}\n", "not YAML"),
-        (b"7: 8\n", "7: Keys should be strings"),
+        (b"7: 8\n", "run.yaml:1: unknown key 7"),
+        (b"judge: {votes: 3}\nseed: 1\njudge: {top_p: 1}\n", "the key judge comes twice"),
+        (b"? [a, b]\n: 1\n", "not YAML"),
+        (b"[" * 5000, "not YAML"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, match: str) -> None:
@@ -223,7 +336,7 @@ def test_the_reference_names_every_field() -> None:
     for name, kind in fields():
         rows = [line for line in lines if line.startswith(f"| `{name.rpartition('.')[2]}` ")]
         assert any(f"| {kind} |" in row for row in rows), name
-    assert configuration._values(Config.model_fields["rounds"]) == "integer ≥ 1"
+    assert "| `rounds` | `1` | integer ≥ 1 | runtime |" in reference()
 
 
 @pytest.mark.parametrize("text", ["a.jsonl,aime26", "[a.jsonl, aime26]", "a.jsonl, aime26"])

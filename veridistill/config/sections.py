@@ -1,32 +1,13 @@
-"""Configuration: flat sections with their defaults on the fields, YAML plus `key=value`, identity or runtime.
+"""The sections of a configuration: every field with its default, its limits, its meaning and its kind.
 
 A field is *identity* when it can change what is kept or measured (temperature, votes, model), and *runtime* when
-it can only change cost or place (concurrency, order of the asks, paths). A run resumed with another runtime field
-goes on; with another identity field it is refused, field by field (`identity_differences`).
-
-A function gets its own section, never the whole. Presets and recipes are whole YAML files.
+it can only change cost or place (concurrency, order of the asks, paths).
 """
 
-import difflib
-import inspect
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from veridistill.errors import ConfigError
 from veridistill.records import Domain, Sampling
 
 
@@ -35,8 +16,9 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 StageName = Literal["cycle_consistency", "factuality", "correctness", "simple"]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+StageNames = Annotated[tuple[StageName, ...], BeforeValidator(_listed)]
 
 
 def identity(default: Any = ..., description: str = "", **limits: Any) -> Any:
@@ -180,7 +162,7 @@ class GenerateSection(SampledSection):
 class JudgeSection(SampledSection):
     """The cascade. Defaults are the paper's (temperature 0.6, top_p 0.95, v = 5, three stages)."""
 
-    stages: tuple[StageName, ...] = identity(
+    stages: StageNames = identity(
         ("cycle_consistency", "factuality", "correctness"), "in the paper's order", min_length=1
     )
     votes: int = identity(5, "votes per stage, v; all must be yes", ge=1)
@@ -213,16 +195,10 @@ class BuildSection(Section):
         ge=0,
         le=1,
     )
-    extra_stages: tuple[StageName, ...] = runtime(
+    extra_stages: StageNames = runtime(
         (), "stages that exhaustive asking asks besides judge.stages, for comparison: no say in what is kept"
     )
     window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
-
-    @field_validator("speculation", mode="before")
-    @classmethod
-    def _off(cls, value: Any) -> Any:
-        """YAML 1.1 reads a bare `off` as false."""
-        return "off" if value is False else value
 
 
 class GateSection(Section):
@@ -341,220 +317,3 @@ ALIASES = {
     "problems": "evaluation.problems",
     "benchmarks": "evaluation.benchmarks",
 }
-
-
-def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf field as ("judge.votes", "identity" or "runtime")."""
-    for name, info in section.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from fields(inner, f"{prefix}{name}.")
-        else:
-            extra = info.json_schema_extra
-            yield (
-                prefix + name,
-                str(extra["kind"]) if isinstance(extra, dict) and "kind" in extra else "neither",
-            )
-
-
-def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration from a YAML file and `key=value` overrides, whose values are YAML.
-
-    Raises `ConfigError` with the file, the field, the value and the choices.
-    """
-    data = _read(path) if path else {}
-    for override in overrides:
-        _set(data, override)
-    names = [str(path)] * (path is not None) + ["-o"] * bool(overrides)
-    return parse(data, " and ".join(names) or "configuration")
-
-
-def parse(data: Mapping[str, Any], where: str = "configuration") -> Config:
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_explain(dict(e))}" for e in error.errors())) from None
-
-
-def dump(config: Config) -> str:
-    """The resolved configuration as YAML, every field written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def template(overrides: Sequence[str] = ()) -> str:
-    """A configuration as YAML, each field with its meaning, its kind and its value."""
-    config = load(None, overrides)
-    return (
-        "# Every field with its default. Identity fields fix what is kept; runtime fields only cost and place.\n"
-        + ("\n".join(_template_lines(config, 0)) + "\n")
-    )
-
-
-def _template_lines(section: BaseModel, depth: int) -> Iterator[str]:
-    for name, info in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            yield f"{name}:"
-            yield from _template_lines(value, depth + 1)
-            continue
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        note = ", ".join(filter(None, (str(extra["kind"]), info.description)))
-        yield f"{'  ' * depth}{name}: {_inline(section.model_dump(mode='json')[name])}  # {note}"
-
-
-def _inline(value: Any) -> str:
-    """A value as YAML on one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-_REFERENCE = """\
-# Configuration
-
-Generated by `python -m veridistill.config > docs/configuration.md`.
-
-A configuration is a YAML file of the sections below; `-o section.field=VALUE` sets a field over it, the VALUE
-being YAML. `veridistill init` writes a file with every field. Unknown keys are errors.
-
-*Identity* fields can change what is kept or measured: a run is resumed with the same ones, or refused with the
-differences. *Runtime* fields change only cost, speed or place, and may differ from one resume to the next.
-
-`evaluate` has `--limit` for `evaluation.limit`, and `--data`, `--preset`, `--ttc` and `--allow-code-execution` for the
-fields of `evaluation` so named; `solve` has `--domain` for `seeds.domain`.
-
-| option | short for |
-|---|---|
-"""
-
-
-def reference() -> str:
-    """`docs/configuration.md`: every field with its default, its values, its kind and its meaning."""
-    aliases = "".join(f"| `--{name}` | `-o {field}=...` |\n" for name, field in ALIASES.items())
-    sections = {name: info.annotation for name, info in Config.model_fields.items()}
-    inner = {n: s for n, s in sections.items() if isinstance(s, type) and issubclass(s, Section)}
-    parts = [_reference_table("Top level", Config, [name for name in sections if name not in inner])]
-    parts += [_reference_table(f"`{n}`", section, list(section.model_fields)) for n, section in inner.items()]
-    return _REFERENCE + aliases + "".join(parts)
-
-
-def _reference_table(title: str, section: type[Section], names: list[str]) -> str:
-    about = f"{inspect.cleandoc(section.__doc__)}\n\n" if section.__doc__ else ""
-    rows = [_reference_row(name, section.model_fields[name]) for name in names]
-    head = "| field | default | values | kind | meaning |\n|---|---|---|---|---|\n"
-    return f"\n## {title}\n\n{about}{head}" + "".join(rows)
-
-
-def _reference_row(name: str, info: FieldInfo) -> str:
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    default = json.dumps(list(info.default) if isinstance(info.default, tuple) else info.default)
-    return f"| `{name}` | `{default}` | {_values(info)} | {extra['kind']} | {info.description} |\n"
-
-
-def _values(info: FieldInfo) -> str:
-    """A field's type and limits in words: "integer ≥ 1 or null"."""
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [
-        f"{sign} {getattr(m, limit)}"
-        for m in info.metadata
-        for limit, sign in signs.items()
-        if hasattr(m, limit)
-    ]
-    first, *others = _kinds(info.annotation)
-    return " or ".join([" ".join([first, ", ".join(limits)]).strip(), *others])
-
-
-def _kinds(annotation: Any) -> list[str]:
-    names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
-    if annotation in names:
-        return [names[annotation]]
-    inner = get_args(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [f"as the section `{annotation.__name__.removesuffix('Section').lower()}`"]
-    if get_origin(annotation) is Literal:
-        return [", ".join(f"`{value}`" for value in inner)]
-    if get_origin(annotation) is tuple:
-        return [f"list of {_kinds(inner[0])[0]}"]
-    return [name for one in inner for name in _kinds(one)]
-
-
-def identity_differences(old: Config, new: Config) -> list[str]:
-    """The identity fields in which two configurations differ, as "judge.votes: 5 -> 3"."""
-    return [
-        f"{name}: {_get(old, name)!r} -> {_get(new, name)!r}"
-        for name, kind in fields()
-        if kind == "identity" and _get(old, name) != _get(new, name)
-    ]
-
-
-def _get(config: Config, dotted: str) -> Any:
-    value: Any = config
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must be a mapping of sections, found {type(data).__name__}")
-    return data
-
-
-def _set(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"-o {override}: must be key=value, for example -o judge.votes=3")
-    try:
-        value = yaml.safe_load(_number(text))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"-o {override}: the value is not YAML: {error}") from None
-    if key.strip() == "model" and isinstance(value, str):
-        key = "model.path"
-    *outer, last = key.strip().split(".")
-    for name in outer:
-        inner = data.get(name)
-        if isinstance(inner, str):
-            inner = {"path": inner}
-        data[name] = inner = dict(inner or {}) if isinstance(inner or {}, dict) else {}
-        data = inner
-    data[last] = value
-
-
-def _number(text: str) -> str:
-    """YAML 1.1 reads 3e-5 as text; write it as the float that it is."""
-    try:
-        return repr(float(text)) if "e" in text.lower() else text
-    except ValueError:
-        return text
-
-
-def _explain(error: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {field}{_suggestion(field)}"
-    value = error.get("input")
-    found = "" if isinstance(value, dict) else f" (found {value!r})"
-    return f"{field or 'value'}: {error['msg'].removeprefix('Value error, ')}{found}"
-
-
-def _suggestion(field: str) -> str:
-    known = {name for name, _ in fields()} | set(Config.model_fields)
-    by_last = {name.rpartition(".")[2]: name for name in known}
-    close = difflib.get_close_matches(field, known, 1)
-    close += [by_last[m] for m in difflib.get_close_matches(field.rpartition(".")[2], by_last, 1)]
-    return (
-        f"; did you mean {close[0]}?"
-        if close
-        else f"; choose one of {', '.join(sorted(Config.model_fields))}"
-    )
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

@@ -1,0 +1,57 @@
+"""Configuration: sections of fields, read from YAML and `key=value`. Everything is imported from here.
+
+`sections` has the fields, `values` reads YAML by the type of each field, `loading` makes a `Config` of a file and
+overrides and says what is wrong with them, `identity` compares two of them, `reference` writes what people read.
+
+A function gets its own section, never the whole. Presets and recipes are whole YAML files.
+"""
+
+from veridistill.config.identity import fields, identity_differences
+from veridistill.config.loading import dump, load, parse
+from veridistill.config.reference import reference, template
+from veridistill.config.sections import (
+    ALIASES,
+    BuildSection,
+    Config,
+    EngineSection,
+    EvaluationSection,
+    GateSection,
+    GenerateSection,
+    JournalSection,
+    JudgeSection,
+    LimitsSection,
+    ModelSection,
+    QualitySection,
+    SampledSection,
+    Section,
+    SeedsSection,
+    StageName,
+    TrainSection,
+)
+
+__all__ = [
+    "ALIASES",
+    "BuildSection",
+    "Config",
+    "EngineSection",
+    "EvaluationSection",
+    "GateSection",
+    "GenerateSection",
+    "JournalSection",
+    "JudgeSection",
+    "LimitsSection",
+    "ModelSection",
+    "QualitySection",
+    "SampledSection",
+    "Section",
+    "SeedsSection",
+    "StageName",
+    "TrainSection",
+    "dump",
+    "fields",
+    "identity_differences",
+    "load",
+    "parse",
+    "reference",
+    "template",
+]

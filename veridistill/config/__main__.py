@@ -1,0 +1,5 @@
+"""`python -m veridistill.config` prints docs/configuration.md."""
+
+from veridistill.config.reference import reference
+
+print(reference(), end="")
