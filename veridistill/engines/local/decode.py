@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from veridistill.engines.local.forward import forward
 from veridistill.records import Sampling
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Pool(Protocol):
 class Slots:
     """Keys and values of all rows in one preallocated tensor per layer, [rows, heads, width, head_dim].
 
-    It is the model's `past_key_values` while decoding.
+    It is the model's cache while decoding.
     """
 
     is_compileable = False
@@ -105,7 +106,7 @@ class Slots:
         width = len(bodies[-1])
         ids = torch.tensor([body + (0,) * (width - len(body)) for body in bodies], device=self._model.device)
         cache = DynamicCache()
-        self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        forward(self._model.base_model, cache, input_ids=ids)
         target = torch.tensor([slot for group in slots for slot in group], device=ids.device)
         source = torch.tensor([i for i, group in enumerate(slots) for _ in group], device=ids.device)
         self._reserve(cache.layers[0].keys, len(cache.layers), width)
@@ -150,12 +151,12 @@ class Slots:
             self._reserve(self._keys[0], len(self._keys), width)
         self._width, self._at = width, position
         self._rows = torch.arange(len(last), device=last.device)
-        return self._model(
+        return forward(
+            self._model,
+            self,
             input_ids=last[:, None],
             attention_mask=self._masks(position, width),
             position_ids=position[:, None],
-            past_key_values=self,
-            use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
 
@@ -220,7 +221,7 @@ class RowByRow:
             cache = DynamicCache(config=self._model.config)
             if len(prompt) > 1:
                 ids = torch.tensor([prompt[:-1]], device=self._model.device)
-                self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                forward(self._model, cache, input_ids=ids, logits_to_keep=1)
             self._caches.append(cache)
 
     def step(self, last: "Tensor", position: "Tensor", width: int) -> "Tensor":
@@ -228,8 +229,7 @@ class RowByRow:
 
         rows = zip(last[:, None, None], self._caches, strict=True)
         logits = [
-            self._model(input_ids=one, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-            for one, cache in rows
+            forward(self._model, cache, input_ids=one, logits_to_keep=1).logits[:, -1] for one, cache in rows
         ]
         return torch.cat(logits)
 
