@@ -14,8 +14,8 @@ transformers = pytest.importorskip("transformers")
 
 from transformers import masking_utils  # noqa: E402
 
-from veridistill.engines.local import decode  # noqa: E402
 from veridistill.engines.local.forward import cache_keyword, forward  # noqa: E402
+from veridistill.engines.local.slots import Pool, RowByRow, Slots  # noqa: E402
 
 
 class New:
@@ -100,11 +100,9 @@ def test_where_no_forward_shows_a_name_the_librarys_own_use_decides(
     assert cache_keyword(Blind()) == name
 
 
-@pytest.mark.parametrize(
-    "pool", [lambda model: decode.Slots(model, 4), decode.RowByRow], ids=["slots", "rows"]
-)
+@pytest.mark.parametrize("pool", [lambda model: Slots(model, 4), RowByRow], ids=["slots", "rows"])
 def test_the_installed_transformers_warns_of_nothing(
-    tiny_model: Path, pool: Callable[[Any], decode.Pool], caplog: pytest.LogCaptureFixture
+    tiny_model: Path, pool: Callable[[Any], Pool], caplog: pytest.LogCaptureFixture
 ) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     logging.getLogger("transformers").addHandler(caplog.handler)

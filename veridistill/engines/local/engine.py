@@ -9,32 +9,21 @@ zero-width joiner before the prompt is rendered, so the prompt's control ids are
 """
 
 import asyncio
-import contextlib
-import queue
 import secrets
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from veridistill.engines.base import EngineStats
 from veridistill.engines.chat import ControlTokens
 from veridistill.engines.checkpoint import Checkpoint, line_of
-from veridistill.engines.local.decode import Batch, Finished, Row, pool_for
+from veridistill.engines.local.batch import Finished, Row
+from veridistill.engines.local.worker import Job, Worker
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
 from veridistill.records import Completion, Messages, Sampling
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _TINY = 20_000_000  # parameters
-_PATIENCE = 32  # steps a free row may wait for company before it is filled
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    row: Row
-    future: "asyncio.Future[Finished]"
-    loop: asyncio.AbstractEventLoop
 
 
 class LocalEngine:
@@ -58,7 +47,7 @@ class LocalEngine:
         self._end_ids = frozenset(end_ids)
         self._seeded = seeded
         self._stats = EngineStats()
-        self._worker: _Worker | None = _Worker(model, end_ids, batch_size)
+        self._worker: Worker | None = Worker(model, end_ids, batch_size)
 
     @classmethod
     def load(
@@ -103,10 +92,10 @@ class LocalEngine:
             raise RequestRefused(
                 f"the prompt has {len(ids)} tokens, the model's context {self.context_length}; shorten it"
             )
-        row = Row(ids, sampling, (seed if self._seeded else secrets.randbits(31)) % (1 << 31), room)
-        row.limit = min(sampling.max_tokens, room)
+        number = (seed if self._seeded else secrets.randbits(31)) % (1 << 31)
+        row = Row(ids, sampling, number, min(sampling.max_tokens, room))
         loop = asyncio.get_running_loop()
-        job = _Job(row, loop.create_future(), loop)
+        job = Job(row, loop.create_future(), loop)
         worker.put(job)
         self._count(calls=1, prompt_tokens=len(ids))
         try:
@@ -158,136 +147,6 @@ def _is_tiny(model: Any) -> bool:
     return bool(model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _TINY)
 
 
-class _Worker:
-    """The thread that owns the model. `put`, `cancel` and `stop` may be called from any thread."""
-
-    def __init__(self, model: Any, end_ids: Sequence[int], batch_size: int) -> None:
-        self.cancelled_tokens = self.cancelled_calls = 0
-        self._model, self._end_ids, self._batch_size = model, end_ids, batch_size
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._jobs: dict[Row, _Job] = {}  # waiting and decoding; owned by the thread
-        self._waiting: list[Row] = []
-        self._dropped: list[Row] = []
-        self._patience = 0
-        self._stopping = False
-        self._ended: EngineDown | None = None
-        self._thread = threading.Thread(target=self._run, name="veridistill-local", daemon=True)
-        self._thread.start()
-
-    def put(self, job: _Job) -> None:
-        self._inbox.put(lambda: self._take(job))
-        if self._ended is not None:
-            job.future.cancel()
-            raise EngineDown(str(self._ended)) from self._ended.__cause__
-
-    def cancel(self, job: _Job) -> None:
-        self._inbox.put(lambda: self._dropped.append(job.row))
-
-    def stop(self) -> None:
-        self._inbox.put(lambda: setattr(self, "_stopping", True))
-        self._thread.join()
-
-    def _take(self, job: _Job) -> None:
-        self._jobs[job.row] = job
-        self._waiting.append(job.row)
-
-    def _run(self) -> None:
-        try:
-            self._serve()
-            ended = EngineDown("the local engine was closed")
-        except Exception as failure:  # the engine boundary: whatever the model raised ends the engine
-            ended = EngineDown(
-                f"the local engine failed: {type(failure).__name__}: {failure}{_advice(failure)}"
-            )
-            ended.__cause__ = failure.with_traceback(None)  # frames would keep the weights
-        self._ended, self._model = ended, None
-        self._read(block=False)
-        self._deliver([(job, ended) for job in self._jobs.values()])
-        self._jobs.clear()
-        _free_gpu_memory()
-
-    def _serve(self) -> None:
-        import torch
-
-        with torch.inference_mode():
-            batch = Batch(pool_for(self._model, self._batch_size), self._end_ids, self._model.device)
-            while not self._stopping:
-                self._read(block=not batch.rows and not self._waiting)
-                self._drop(batch)
-                self._advance(batch)
-
-    def _advance(self, batch: Batch) -> None:
-        """Admit and decode; where the GPU's memory is exhausted, with fewer rows from now on."""
-        import torch
-
-        rows = self._newcomers(batch)
-        try:
-            if rows:
-                batch.admit(rows)
-                rows = []
-            finished = batch.step() if batch.rows else []
-        except torch.OutOfMemoryError:
-            if len(batch.rows) + len(rows) == 1:
-                raise
-        else:
-            self._deliver([(self._jobs.pop(done.row), done) for done in finished])
-            return
-        if rows:
-            self._batch_size = len(batch.rows) + len(rows) // 2
-        else:
-            rows = batch.evict()
-            self._batch_size = len(batch.rows)
-        self._waiting = rows + self._waiting
-        _free_gpu_memory()
-
-    def _read(self, block: bool) -> None:
-        with contextlib.suppress(queue.Empty):
-            if block:
-                self._inbox.get()()
-            while True:
-                self._inbox.get_nowait()()
-
-    def _drop(self, batch: Batch) -> None:
-        gone, self._dropped = [row for row in self._dropped if row in self._jobs], []
-        if gone:
-            self.cancelled_tokens += batch.drop(gone)
-            self.cancelled_calls += len(gone)
-            for row in gone:
-                del self._jobs[row]
-            self._waiting = [row for row in self._waiting if row in self._jobs]
-
-    def _newcomers(self, batch: Batch) -> list[Row]:
-        """Rows to admit now, oldest first. A prefill costs about a step: lone free rows wait for company."""
-        free = self._batch_size - len(batch.rows)
-        if not self._waiting or not free:
-            return []
-        self._patience += 1
-        few = min(free, len(self._waiting)) < self._batch_size // 16
-        if batch.rows and few and self._patience < _PATIENCE:
-            return []
-        self._patience = 0
-        rows, self._waiting = self._waiting[:free], self._waiting[free:]
-        return rows
-
-    def _deliver(self, results: Sequence[tuple[_Job, Finished | EngineDown]]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Finished | EngineDown]]] = {}
-        for job, result in results:
-            by_loop.setdefault(job.loop, []).append((job, result))
-        for loop, settled in by_loop.items():
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(results: Iterable[tuple[_Job, Finished | EngineDown]]) -> None:
-    for job, result in results:
-        if job.future.done():
-            continue
-        if isinstance(result, EngineDown):
-            job.future.set_exception(result)
-        else:
-            job.future.set_result(result)
-
-
 def _weights(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -315,14 +174,3 @@ def _device(name: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"engine.device: {name} is not available on this machine; choose auto or cpu")
     return name
-
-
-def _advice(error: Exception) -> str:
-    return "; a smaller engine.batch_size needs less memory" if "out of memory" in str(error) else ""
-
-
-def _free_gpu_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
