@@ -104,6 +104,8 @@ class Completion:
 
     `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine
     cannot give them. `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer.
+    `context` is the context length, in tokens, that ended a reply before `max_tokens` did, or left no room for one; 0
+    where a server does not say how long its context is, None where the context was no limit.
     """
 
     text: str
@@ -112,6 +114,7 @@ class Completion:
     completion_tokens: int
     token_ids: tuple[int, ...] | None = field(default=None, repr=False)
     prompt_token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,40 @@ def check_500_calls_at_once(subject: Subject) -> None:
     assert counted.prompt_tokens == sum(reply.prompt_tokens for reply in replies)
 
 
+def check_what_is_counted_and_when(subject: Subject) -> None:
+    """A call when it begins; prompt and completion together with the reply; of a cancelled one what was generated."""
+    talker = _talkers(subject)[0]
+    before = subject.engine.stats()
+
+    async def main() -> None:
+        call = asyncio.create_task(subject.engine.generate(talker, ENDLESS, 0))
+        await asyncio.sleep(0)
+        assert tokens_and_calls(more(subject.engine.stats(), before)) == (1, 0, 0, 0)
+        reply = await subject.engine.generate(QUESTIONS[0], GREEDY, 0)
+        counted = more(subject.engine.stats(), before)
+        assert tokens_and_calls(counted) == (2, 0, reply.prompt_tokens, reply.completion_tokens)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(subject.idle, "idle")
+        counted = more(subject.engine.stats(), before)
+        assert tokens_and_calls(counted) == (2, 1, reply.prompt_tokens, reply.completion_tokens)
+
+    subject.run(main())
+
+
+def check_a_refused_call_counts_no_tokens(subject: Subject) -> None:
+    before = subject.engine.stats()
+    (refused,) = subject.settled([(ask("\x01" * CONTEXT), GREEDY, 0)])
+    assert isinstance(refused, RequestRefused)
+    assert refused.context == CONTEXT
+    assert tokens_and_calls(more(subject.engine.stats(), before)) == (1, 0, 0, 0)
+
+
+def tokens_and_calls(counted: EngineStats) -> tuple[int, int, int, int]:
+    return counted.calls, counted.cancelled_calls, counted.prompt_tokens, counted.completion_tokens
+
+
 def check_odd_texts_arrive(subject: Subject) -> None:
     replies = subject.together([(ask(text), GREEDY, 0) for text in ODD_TEXTS.values()])
     for text, reply in zip(ODD_TEXTS.values(), replies, strict=True):
@@ -239,7 +273,9 @@ def check_long_prompts(subject: Subject) -> None:
     assert isinstance(refused, RequestRefused)
     assert isinstance(full, Completion)
     assert (full.prompt_tokens, full.completion_tokens, full.finish_reason) == (CONTEXT - 3, 3, "length")
+    assert (full.context, subject.engine.context_length) == (CONTEXT, CONTEXT)
     assert isinstance(fine, Completion)
+    assert fine.context is None, "max_tokens ended it"
     assert fine.text == subject.together([calls[2]])[0].text
 
 
@@ -353,6 +389,7 @@ PLAIN: list[Check] = [
     check_seeds,
     check_500_calls_at_once,
     check_odd_texts_arrive,
+    check_what_is_counted_and_when,
     check_cancelling_stops_the_work,
 ]
 CHECKS: list[Check] = [
@@ -361,6 +398,7 @@ CHECKS: list[Check] = [
     check_temperature_0_is_the_models_own_argmax,
     check_every_sampling_field_arrives,
     check_long_prompts,
+    check_a_refused_call_counts_no_tokens,
     check_control_tokens_are_data,
     check_other_policies,
     *PLAIN,

@@ -20,9 +20,9 @@ from veridistill.engines import open_engine  # noqa: E402
 from veridistill.engines.checkpoint import Checkpoint  # noqa: E402
 from veridistill.engines.endpoint import EndpointEngine  # noqa: E402
 from veridistill.engines.endpoint.model import declare  # noqa: E402
-from veridistill.engines.endpoint.open import TRIAL  # noqa: E402
+from veridistill.engines.endpoint.open import TRIAL, Wanted  # noqa: E402
 from veridistill.engines.scripted import Script, ScriptedEngine  # noqa: E402
-from veridistill.engines.vllm.engine import _Adapter  # noqa: E402
+from veridistill.engines.vllm.adapter import Adapter  # noqa: E402
 from veridistill.errors import ConfigError, EngineDown, RequestRefused  # noqa: E402
 from veridistill.records import Completion, Message, Messages, Sampling  # noqa: E402
 
@@ -74,7 +74,9 @@ def open_at(*servers: Served, model: ModelSection | None = None, **options: Any)
     """With waits that begin at 10 ms."""
     model = model or ModelSection(path="some/name/not-on-the-hub")
     engine = section(*(server.url for server in servers), **options)
-    return EndpointEngine.open(engine, declare(model, model.path, engine.protocol), "m", pause=0.01)
+    return EndpointEngine.open(
+        engine, declare(model, model.path, engine.protocol), Wanted(model.path, "m"), pause=0.01
+    )
 
 
 async def closing(engine: EndpointEngine, *calls: tuple[str, int]) -> list[Completion | BaseException]:
@@ -235,7 +237,7 @@ def test_reasoning_is_rejoined_and_closed_only_where_the_reply_went_on(serve: Se
     [
         ({"finish": None}, Completion("yes it is so", "unknown", 4, 4)),
         ({"finish": "content_filter"}, Completion("yes it is so", "content_filter", 4, 4)),
-        ({"finish": "length"}, Completion("yes it is so", "length", 4, 4)),
+        ({"finish": "length"}, Completion("yes it is so", "length", 4, 4, context=0)),
         ({"usage": None}, Completion("yes it is so", "stop", 0, 4)),
         ({"done": None}, Completion("yes it is so", "stop", 4, 4)),
         ({"whole": True}, Completion("yes it is so", "stop", 4, 4)),
@@ -706,7 +708,7 @@ def test_an_adapter_counts_as_it_does_in_the_engine_vllm(tiny_model: Path, tmp_p
     (tmp_path / "adapter_config.json").write_text('{"r": 8}', encoding="utf-8")
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     model = ModelSection(path=str(tiny_model), dtype="float32", lora=str(tmp_path))
-    own = Checkpoint.open(str(tiny_model)).fingerprint("float32", _Adapter.open(str(tmp_path)).fingerprint)
+    own = Checkpoint.open(str(tiny_model)).fingerprint("float32", Adapter.open(str(tmp_path)).fingerprint)
     assert declare(model, model.path, "auto").fingerprint == own
     elsewhere = ModelSection(path=str(tiny_model), dtype="float32", lora="/only/there")
     assert declare(elsewhere, elsewhere.path, "auto").fingerprint != own

@@ -21,6 +21,7 @@ from veridistill.decide import split
 from veridistill.engines.endpoint import EndpointEngine
 from veridistill.engines.endpoint.doctor import probe
 from veridistill.engines.endpoint.model import declare
+from veridistill.engines.endpoint.open import Wanted
 from veridistill.errors import EngineDown
 from veridistill.records import Message, Messages, Sampling
 
@@ -53,7 +54,9 @@ def server(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def open_at(server: VllmServer, model: ModelSection, **options: Any) -> EndpointEngine:
     settings = {"kind": "endpoint", "urls": (server.url,), "api_key_env": KEY} | options
     section = EngineSection.model_validate(settings)
-    return EndpointEngine.open(section, declare(model, model.path, section.protocol), server.name)
+    return EndpointEngine.open(
+        section, declare(model, model.path, section.protocol), Wanted(model.path, server.name)
+    )
 
 
 async def closing(work: Awaitable[None], *engines: EndpointEngine) -> None:

@@ -210,7 +210,8 @@ def test_the_log_survives_a_kill(tmp_path: Path) -> None:
 def test_scripts_from_yaml(tmp_path: Path) -> None:
     path = tmp_path / "script.yaml"
     path.write_text("right: 0.25\ncorrectness: [0.9, 0.1]\nslots: 8\nreasoning: true\n", encoding="utf-8")
-    assert Script.load(path) == Script(right=0.25, correctness=(0.9, 0.1), slots=8, reasoning=True)
+    script = Script.load(path)
+    assert script == Script(script.name, right=0.25, correctness=(0.9, 0.1), slots=8, reasoning=True)
     engine = open_engine(EngineSection(kind="scripted", script=str(path)), ModelSection())
     assert (engine.capacity, engine.reasons) == (8, True)
 

@@ -139,7 +139,8 @@ class Asker:
     @asynccontextmanager
     async def unit(self, name: str) -> AsyncIterator["UnitAsk"]:
         """Open a question or problem: its known replies are fetched at once."""
-        known = await self.journal.replies(name)
+        found = await self.journal.replies(name)
+        known = {key: entry for key, entry in found.items() if not self._outgrown(entry)}
         rank = self.gate.open_unit()
         try:
             exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
@@ -149,6 +150,11 @@ class Asker:
             yield UnitAsk(self, _Unit(name, rank, exhaustive, known, paths), Need())
         finally:
             self.gate.close_unit()
+
+    def _outgrown(self, entry: Entry) -> bool:
+        """Whether a reply was cut, or refused, by a shorter context than its engine has now: it is asked again."""
+        cut, now = entry.completion.context, self.seat(entry.role).context_length
+        return cut is not None and now is not None and now > cut
 
     async def over(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
@@ -255,7 +261,8 @@ class UnitAsk:
                 reply = await engine.generate(request.messages, request.sampling, request.seed)
                 entry = self._entry(request, "ok", reply)
             except RequestRefused as refusal:
-                entry = self._entry(request, "refused", Completion(str(refusal), "refused", 0, 0))
+                said = Completion(str(refusal), "refused", 0, 0, context=refusal.context)
+                entry = self._entry(request, "refused", said)
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise

@@ -8,13 +8,11 @@ are counted against the template's own.
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from veridistill.engines.base import ControlTokens
 from veridistill.errors import ConfigError, RequestRefused
 from veridistill.records import Message, Messages
-
-ControlTokens = Literal["neutralise", "reject", "allow"]
-"""What becomes of an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JOINER = "\u200d"

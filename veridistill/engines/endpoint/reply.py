@@ -128,6 +128,11 @@ class Reply:
         return tuple(self._ids) if self._ids and whole else None
 
     @property
+    def counts(self) -> bool:
+        """Whether the server says how many tokens it sampled."""
+        return self._counted("completion_tokens") is not None
+
+    @property
     def prompt_tokens(self) -> int:
         counted = self._counted("prompt_tokens")
         return len(self.prompt_ids or ()) if counted is None else counted

@@ -11,14 +11,16 @@ zero-width joiner before the prompt is rendered, so the prompt's control ids are
 import asyncio
 import secrets
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-from veridistill.engines.base import EngineStats
-from veridistill.engines.chat import ControlTokens
+from veridistill.engines.base import ControlTokens, EngineStats, Rendering
+from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
+from veridistill.engines.common import Rendered, context_of_cut, room_for
 from veridistill.engines.local.batch import Finished, Row
 from veridistill.engines.local.worker import Job, Worker
-from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
+from veridistill.errors import ConfigError, EngineDown, missing_extra
 from veridistill.records import Completion, Messages, Sampling
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -33,21 +35,21 @@ class LocalEngine:
         self,
         model: Any,
         checkpoint: Checkpoint,
-        fingerprint: str,
+        dtype: str,
         batch_size: int,
         seeded: bool,
+        context_length: int,
     ) -> None:
-        prompts, end_ids = checkpoint.prompts, checkpoint.end_ids
         self.capacity = 2 * batch_size
-        self.fingerprint = fingerprint
-        self.reasons = prompts.reasons
-        self.prompts = prompts
-        self.context_length = checkpoint.context_length
-        self.stop_ids = end_ids
-        self._end_ids = frozenset(end_ids)
-        self._seeded = seeded
+        self.fingerprint = checkpoint.fingerprint(dtype)
+        self.prompts = checkpoint.prompts
+        self.reasons = checkpoint.prompts.reasons
+        self.stop_ids = checkpoint.end_ids
+        self.context_length = context_length
+        self._checkpoint, self._dtype, self._seeded = checkpoint, dtype, seeded
+        self._guards = [checkpoint.prompts.guard]
         self._stats = EngineStats()
-        self._worker: Worker | None = Worker(model, end_ids, batch_size)
+        self._worker: Worker | None = Worker(model, checkpoint.end_ids, batch_size)
 
     @classmethod
     def load(
@@ -58,14 +60,15 @@ class LocalEngine:
         device: str = "auto",
         batch_size: int = 64,
         threads: int | None = None,
+        max_model_len: int | None = None,
         seeded: bool = True,
         enable_thinking: bool | None = None,
         control_tokens: ControlTokens = "neutralise",
     ) -> "LocalEngine":
         """Load weights and tokenizer from a directory or the Hub.
 
-        `threads` is the number of CPU threads (None: one for a tiny model, else torch's default). `seeded` False
-        draws fresh seeds.
+        `threads` is the number of CPU threads (None: one for a tiny model, else torch's default). `max_model_len` is
+        the longest prompt and reply together, in tokens (None: the model's context). `seeded` False draws fresh seeds.
         Raises `ConfigError` for a model that cannot be used, `MissingExtra` without torch and transformers.
         """
         try:
@@ -74,30 +77,38 @@ class LocalEngine:
         except ImportError:
             raise missing_extra("engine.kind=local", "local") from None
         checkpoint = Checkpoint.open(path, revision, enable_thinking, control_tokens)
+        context = _context(max_model_len, checkpoint)
         target = _device(device)
         resolved = dtype if dtype != "auto" else ("float32" if target == "cpu" else "bfloat16")
         model = _weights(checkpoint, getattr(torch, resolved), target)
         if threads is not None or _is_tiny(model):
             torch.set_num_threads(threads or 1)
-        return cls(model, checkpoint, checkpoint.fingerprint(resolved), batch_size, seeded)
+        return cls(model, checkpoint, resolved, batch_size, seeded, context)
+
+    def rendered(self, rendering: Rendering) -> Rendered:
+        """The same weights, in the same batch, with prompts rendered otherwise."""
+        other = self._checkpoint.rendered(rendering)
+        self._guards.append(other.prompts.guard)
+        generate = partial(self._generate, other.prompts)
+        return Rendered(self, other.fingerprint(self._dtype), other.prompts.reasons, generate)
 
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
-        """One sampled reply. Raises `RequestRefused` when prompt and one token exceed the context."""
+        """One sampled reply. Raises `RequestRefused` when the context leaves no room for a token."""
+        return await self._generate(self.prompts, messages, sampling, seed)
+
+    async def _generate(
+        self, prompts: Prompts, messages: Messages, sampling: Sampling, seed: int
+    ) -> Completion:
         worker = self._worker
         if worker is None:
             raise EngineDown("the local engine is closed; open it again")
-        ids = self.prompts.ids(messages)
-        room = self.context_length - len(ids)
-        if room < 1:
-            raise RequestRefused(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context_length}; shorten it"
-            )
-        number = (seed if self._seeded else secrets.randbits(31)) % (1 << 31)
-        row = Row(ids, sampling, number, min(sampling.max_tokens, room))
+        self._count(calls=1)
+        ids = prompts.ids(messages)
+        limit = min(sampling.max_tokens, room_for(len(ids), self.context_length))
+        row = Row(ids, sampling, (seed if self._seeded else secrets.randbits(31)) % (1 << 31), limit)
         loop = asyncio.get_running_loop()
         job = Job(row, loop.create_future(), loop)
         worker.put(job)
-        self._count(calls=1, prompt_tokens=len(ids))
         try:
             finished = await job.future
         except asyncio.CancelledError:
@@ -106,16 +117,17 @@ class LocalEngine:
         return self._completion(finished)
 
     def _completion(self, finished: Finished) -> Completion:
-        ids = finished.token_ids
-        self._count(completion_tokens=len(ids))
-        text_ids = ids[:-1] if ids and ids[-1] in self._end_ids else ids
+        ids, row = finished.token_ids, finished.row
+        self._count(prompt_tokens=len(row.prompt), completion_tokens=len(ids))
+        text_ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
         return Completion(
             text=self.prompts.text(text_ids),
             finish_reason=finished.finish_reason,
-            prompt_tokens=len(finished.row.prompt),
+            prompt_tokens=len(row.prompt),
             completion_tokens=len(ids),
             token_ids=ids,
-            prompt_token_ids=tuple(finished.row.prompt),
+            prompt_token_ids=tuple(row.prompt),
+            context=context_of_cut(finished.finish_reason, len(ids), row.sampling, self.context_length),
         )
 
     def _count(self, **more: int) -> None:
@@ -127,7 +139,7 @@ class LocalEngine:
             return self._stats
         return replace(
             self._stats,
-            control_tokens=self.prompts.guard.num_found,
+            control_tokens=sum(guard.num_found for guard in self._guards),
             cancelled_tokens=worker.cancelled_tokens,
             cancelled_calls=worker.cancelled_calls,
         )
@@ -137,6 +149,15 @@ class LocalEngine:
         self._stats, worker, self._worker = self.stats(), self._worker, None
         if worker is not None:
             await asyncio.to_thread(worker.stop)
+
+
+def _context(max_model_len: int | None, checkpoint: Checkpoint) -> int:
+    most = checkpoint.context_length
+    if max_model_len is not None and max_model_len > most:
+        raise ConfigError(
+            f"engine.max_model_len: {max_model_len} is more than the context of {most} that {checkpoint.directory} has"
+        )
+    return max_model_len or most
 
 
 def _is_tiny(model: Any) -> bool:

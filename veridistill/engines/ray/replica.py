@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from veridistill.config import EngineSection, ModelSection
-from veridistill.engines.base import Engine, EngineStats
+from veridistill.engines.base import Engine, EngineStats, ModelEngine, Rendering
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, VeridistillError
 from veridistill.records import Completion, Messages, Sampling
 
@@ -30,6 +30,7 @@ class Asked:
     messages: Messages
     sampling: Sampling
     seed: int
+    rendering: Rendering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Described:
     fingerprint: str
     reasons: bool
     stop_ids: tuple[int, ...]
+    context_length: int | None
     capacity: int
     place: str
 
@@ -65,7 +67,8 @@ class Replica:
     def __init__(self, section: EngineSection, model: ModelSection) -> None:
         self._section = section
         self._model = model
-        self._engine: Engine | None = None
+        self._engine: ModelEngine | None = None
+        self._rendered: dict[Rendering | None, Engine] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._outcomes: list[tuple[int, Outcome]] = []
         self._news = asyncio.Event()
@@ -81,10 +84,27 @@ class Replica:
             engine = await asyncio.to_thread(open_engine, self._section, self._model)
         except VeridistillError as error:
             return ConfigError(str(error)) if isinstance(error, ConfigError) else error
-        self._engine = engine
+        self._engine = self._rendered[None] = engine
+        return await self.describe(None)
+
+    async def describe(self, rendering: Rendering | None) -> Described:
+        engine = self._asked_with(rendering)
         return Described(
-            engine.fingerprint, engine.reasons, engine.stop_ids, engine.capacity, await self.place()
+            engine.fingerprint,
+            engine.reasons,
+            engine.stop_ids,
+            engine.context_length,
+            engine.capacity,
+            await self.place(),
         )
+
+    def _asked_with(self, rendering: Rendering | None) -> Engine:
+        """The engine, or its weights with prompts rendered otherwise."""
+        if rendering not in self._rendered:
+            assert self._engine is not None
+            assert rendering is not None
+            self._rendered[rendering] = self._engine.rendered(rendering)
+        return self._rendered[rendering]
 
     async def put(self, requests: Sequence[Asked], cancelled: Sequence[int]) -> None:
         for request in requests:
@@ -95,10 +115,10 @@ class Replica:
                 running.cancel()
 
     async def _answer(self, request: Asked) -> None:
-        assert self._engine is not None
         outcome: Outcome
         try:
-            outcome = await self._engine.generate(request.messages, request.sampling, request.seed)
+            engine = self._asked_with(request.rendering)
+            outcome = await engine.generate(request.messages, request.sampling, request.seed)
         except (RequestRefused, EngineDown, ConfigError) as error:
             outcome = error
         except Exception as bug:  # the engine boundary
