@@ -33,8 +33,9 @@ from veridistill.engines.base import Engine, EngineStats, Rendering  # noqa: E40
 from veridistill.engines.local import LocalEngine  # noqa: E402
 from veridistill.engines.ray.cluster import connect  # noqa: E402
 from veridistill.engines.ray.engine import RayEngine  # noqa: E402
+from veridistill.engines.ray.pool import Pool  # noqa: E402
 from veridistill.engines.ray.replica import PULSE, Asked, Replica  # noqa: E402
-from veridistill.engines.ray.routing import Held, route  # noqa: E402
+from veridistill.engines.ray.routing import Call, Held, route  # noqa: E402
 from veridistill.engines.scripted import Script, ScriptedEngine  # noqa: E402
 from veridistill.errors import ConfigError, EngineDown  # noqa: E402
 from veridistill.records import Completion, Message, Messages, Sampling  # noqa: E402
@@ -380,7 +381,7 @@ def test_a_message_that_fails_wakes_its_callers_and_no_others() -> None:
         pool.dispatch(fine)
         await turns()
         actor.confirmations[0].set_exception(TypeError("cannot pickle it"))
-        with pytest.raises(EngineDown, match="cannot take a request.*cannot pickle it"):
+        with pytest.raises(EngineDown, match=r"cannot take a request.*cannot pickle it"):
             await asyncio.wait_for(lost.future, 10)
         assert list(replica.held) == [1]
         assert not fine.future.done()

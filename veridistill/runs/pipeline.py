@@ -25,7 +25,7 @@ from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
 from veridistill.data.rundir import RoundDir, RunDir
 from veridistill.data.seeds import Seeds
-from veridistill.runs.session import Serving, Session, model_of, serving
+from veridistill.runs.session import Serving, Session, exam_roles, model_of, serving
 from veridistill.training import rows, sft
 
 
@@ -49,7 +49,7 @@ async def _round(session: Session, number: int) -> None:
     check_quality(session, number)
     await train(session, number)
     if problems(session):
-        async with serving(session, number + 1) as after:
+        async with serving(session, number + 1, exam_roles(session.config)) as after:
             await examine(session, after, "after", number, problems(session))
 
 
@@ -89,11 +89,11 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
     """The exam of the base model and of the latest trained one, if there is any."""
     trained = [n for n in range(1, session.config.rounds + 1) if session.run.round(n).model.exists()]
     async with _working(session):
-        chosen = problems(session)
-        async with serving(session, 1) as base:
+        chosen, roles = problems(session), exam_roles(session.config)
+        async with serving(session, 1, roles) as base:
             await examine(session, base, "base", 1, chosen)
         if trained:
-            async with serving(session, trained[-1] + 1) as after:
+            async with serving(session, trained[-1] + 1, roles) as after:
                 await examine(session, after, "after", trained[-1], chosen)
     found = results.read(session.run)
     return {
