@@ -68,7 +68,7 @@ class Replica:
         self._section = section
         self._model = model
         self._engine: ModelEngine | None = None
-        self._rendered: dict[Rendering | None, Engine] = {}
+        self._rendered: dict[Rendering, Engine] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._outcomes: list[tuple[int, Outcome]] = []
         self._news = asyncio.Event()
@@ -84,7 +84,7 @@ class Replica:
             engine = await asyncio.to_thread(open_engine, self._section, self._model)
         except VeridistillError as error:
             return ConfigError(str(error)) if isinstance(error, ConfigError) else error
-        self._engine = self._rendered[None] = engine
+        self._engine = engine
         return await self.describe(None)
 
     async def describe(self, rendering: Rendering | None) -> Described:
@@ -100,9 +100,10 @@ class Replica:
 
     def _asked_with(self, rendering: Rendering | None) -> Engine:
         """The engine, or its weights with prompts rendered otherwise."""
+        assert self._engine is not None
+        if rendering is None:
+            return self._engine
         if rendering not in self._rendered:
-            assert self._engine is not None
-            assert rendering is not None
             self._rendered[rendering] = self._engine.rendered(rendering)
         return self._rendered[rendering]
 
