@@ -19,7 +19,7 @@ from tests.vllm_server import VllmServer, serve
 from veridistill.config import EngineSection, ModelSection
 from veridistill.decide import split
 from veridistill.engines.endpoint import EndpointEngine
-from veridistill.engines.endpoint.doctor import probe
+from veridistill.engines.endpoint.doctor import examine
 from veridistill.engines.endpoint.model import declare
 from veridistill.engines.endpoint.open import Wanted
 from veridistill.errors import EngineDown
@@ -140,7 +140,7 @@ def test_cancelling_aborts_in_the_server(server: VllmServer, directory: Path) ->
 
 
 def test_the_doctor_knows_a_vllm_server(server: VllmServer) -> None:
-    report = asyncio.run(probe(server.url, api_key_env=KEY))
+    report = asyncio.run(examine(server.url, api_key_env=KEY))
     found = {check.name: check.status for check in report.checks}
     assert found.pop("cancelling") in ("ok", "unknown")  # a tiny model may be faster than its own counters
     assert found.pop("control tokens") == "warn"
