@@ -216,6 +216,16 @@ def test_scripts_from_yaml(tmp_path: Path) -> None:
     assert (engine.capacity, engine.reasons) == (8, True)
 
 
+def test_a_script_from_a_file_is_named_for_its_replies(tmp_path: Path) -> None:
+    def name(text: str) -> str:
+        (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+        return Script.load(tmp_path / "s.yaml").name
+
+    assert name("slots: 3\nclock: virtual\nseconds_per_token: 1") == Script().name
+    assert name("right: 0.1") == name("right: 0.1\nslots: 3") != name("right: 0.2")
+    assert name("right: 0.1\nname: mine") == "mine"
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

@@ -60,7 +60,7 @@ class Script:
     def load(cls, path: Path) -> "Script":
         """A script from a YAML mapping of the fields above. Raises `ConfigError` naming file and field.
 
-        Without a `name` it is named for its content, so that no run takes one script's replies for another's.
+        Without a `name` it is named for its rates, so that no run takes one script's replies for another's.
         """
         import yaml
 
@@ -78,12 +78,14 @@ class Script:
                 raise ConfigError(f"{path}: {name} must be {fault} (found {value!r})")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         script = cls(**values)
-        return script if "name" in values else replace(script, name=f"scripted-{script._content()}")
+        if "name" in values or script._rates() == cls()._rates():
+            return script
+        content = repr(sorted(script._rates().items())).encode()
+        return replace(script, name=f"scripted-{hashlib.blake2b(content, digest_size=8).hexdigest()}")
 
-    def _content(self) -> str:
-        """A hash of all that replies depend on."""
-        rates = {name: value for name, value in asdict(self).items() if name not in _TIME}
-        return hashlib.blake2b(repr(sorted(rates.items())).encode(), digest_size=8).hexdigest()
+    def _rates(self) -> dict[str, Any]:
+        """All that replies depend on."""
+        return {name: value for name, value in asdict(self).items() if name not in _TIME}
 
     def reply(self, messages: Messages, sampling: Sampling, seed: int) -> Completion | str:
         prompt = messages[-1].content
