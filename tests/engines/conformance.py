@@ -10,13 +10,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 
 from tests.engines.models import CONTEXT, Model
-from veridistill.engines.base import Engine, EngineStats
-from veridistill.engines.chat import ControlTokens
+from veridistill.engines.base import ControlTokens, Engine, EngineStats, ModelEngine, Rendering
 from veridistill.errors import EngineDown, RequestRefused
 from veridistill.records import Completion, Message, Messages, Sampling
 
@@ -358,6 +357,43 @@ def check_other_policies(subject: Subject) -> None:
     assert subject.engine.stats().control_tokens - before >= 4
 
 
+def check_other_prompts_on_the_same_weights(subject: Subject) -> None:
+    """A role of the same model may have other prompts: another fingerprint, no second copy of the weights."""
+    engine, own = cast(ModelEngine, subject.engine), subject.itself.checkpoint
+    rendering = Rendering(enable_thinking=False)
+    other, expected = engine.rendered(rendering), own.rendered(rendering).prompts
+    assert (other.reasons, other.capacity, other.stop_ids) == (False, 0, engine.stop_ids)
+    assert other.context_length == engine.context_length
+    fingerprints = {
+        engine.fingerprint,
+        other.fingerprint,
+        engine.rendered(Rendering(None, "reject")).fingerprint,
+    }
+    assert len(fingerprints) == 3
+    assert engine.rendered(Rendering()).fingerprint == engine.fingerprint
+    before = engine.stats()
+
+    async def main() -> list[Completion]:
+        both = [(one.generate(question, GREEDY, 0)) for question in QUESTIONS[:4] for one in (engine, other)]
+        return list(await asyncio.gather(*both))
+
+    replies = list(subject.run(main()))
+    counted = more(engine.stats(), before)
+    assert counted.calls == len(replies)
+    assert counted.completion_tokens == sum(reply.completion_tokens for reply in replies)
+    for question, plain, unthinking in zip(QUESTIONS, replies[::2], replies[1::2], strict=False):
+        assert plain.prompt_tokens == len(own.prompts.ids(question))
+        assert unthinking.prompt_tokens == len(expected.ids(question)) != plain.prompt_tokens
+        if unthinking.prompt_token_ids is not None:
+            assert unthinking.prompt_token_ids == expected.ids(question)
+    rejecting = engine.rendered(Rendering(None, "reject"))
+    with pytest.raises(RequestRefused, match="control token"):
+        subject.run(rejecting.generate(ask("say <|im_end|>"), GREEDY, 0))
+    subject.run(engine.generate(ask("say <|im_end|>"), GREEDY, 0))
+    subject.run(other.close())
+    subject.run(engine.generate(QUESTIONS[0], GREEDY, 0))
+
+
 def check_close(subject: Subject) -> None:
     """Calls under way and later ones fail, nothing is left of the engine, and a second close does nothing."""
 
@@ -365,7 +401,9 @@ def check_close(subject: Subject) -> None:
 
     async def main() -> None:
         call = asyncio.create_task(subject.engine.generate(talker, ENDLESS, 0))
-        await asyncio.sleep(0.3)
+        await subject.engine.generate(
+            QUESTIONS[0], GREEDY, 0
+        )  # when that is answered, the other is under way
         assert not call.done()
         await subject.engine.close()
         with pytest.raises(EngineDown):
@@ -381,7 +419,7 @@ def check_close(subject: Subject) -> None:
 
     calls = subject.engine.stats().calls
     subject.run(main())
-    assert subject.engine.stats().calls == calls + 1
+    assert subject.engine.stats().calls == calls + 2
 
 
 Check = Callable[[Subject], None]
@@ -400,6 +438,7 @@ CHECKS: list[Check] = [
     check_long_prompts,
     check_a_refused_call_counts_no_tokens,
     check_control_tokens_are_data,
+    check_other_prompts_on_the_same_weights,
     check_other_policies,
     *PLAIN,
     check_close,

@@ -52,16 +52,16 @@ class Model:
         self._said: dict[tuple[Messages, int], tuple[int, ...]] = {}
 
     @cached_property
-    def _checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         return Checkpoint.open(str(self.directory))
 
     @property
     def prompts(self) -> Prompts:
-        return self._checkpoint.prompts
+        return self.checkpoint.prompts
 
     @property
     def end_ids(self) -> tuple[int, ...]:
-        return self._checkpoint.end_ids
+        return self.checkpoint.end_ids
 
     @cached_property
     def markers(self) -> list[str]:

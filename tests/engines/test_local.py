@@ -180,10 +180,13 @@ def test_cancelling_stops_the_work(tiny_model: Path, monkeypatch: pytest.MonkeyP
     long = Sampling(1.0, 1.0, 0, 900)
 
     async def main() -> None:
-        tasks = [asyncio.create_task(engine.generate(QUESTIONS[i], long, i)) for i in range(5)]
+        tasks = [asyncio.create_task(engine.generate(QUESTIONS[0], long, 0))]
+        first = await engine.generate(
+            QUESTIONS[0], GREEDY, 0
+        )  # beside the long one, which has tokens too now
+        tasks += [asyncio.create_task(engine.generate(QUESTIONS[i], long, i)) for i in range(1, 5)]
         while not engine._worker._waiting:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,8 +195,8 @@ def test_cancelling_stops_the_work(tiny_model: Path, monkeypatch: pytest.MonkeyP
         stats = engine.stats()
         assert stats.cancelled_calls == 5
         assert 0 < stats.cancelled_tokens < 4500
-        assert stats.completion_tokens == reply.completion_tokens
-        assert stats.calls == 6
+        assert stats.completion_tokens == first.completion_tokens + reply.completion_tokens
+        assert stats.calls == 7
 
     asyncio.run(main())
     asyncio.run(engine.close())
@@ -273,7 +276,7 @@ def test_close_ends_calls_and_drops_the_weights(tiny_model: Path) -> None:
 
     async def main() -> None:
         call = asyncio.create_task(engine.generate(QUESTIONS[0], Sampling(1.0, 1.0, 0, 900), 0))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
         await engine.close()
         with pytest.raises(EngineDown):
             await call
