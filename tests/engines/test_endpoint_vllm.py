@@ -18,6 +18,7 @@ from tests.engines.conformance import until
 from tests.vllm_server import VllmServer, serve
 from veridistill.config import EngineSection, ModelSection
 from veridistill.decide import split
+from veridistill.engines import open_engine
 from veridistill.engines.endpoint import EndpointEngine
 from veridistill.engines.endpoint.doctor import examine
 from veridistill.engines.endpoint.model import declare
@@ -115,6 +116,22 @@ def test_reasoning_that_the_server_splits_off_is_rejoined(server: VllmServer, di
 
     asyncio.run(closing(main(), raw, engine))
     assert min(seen.values()) > 0, seen
+
+
+def test_vllm_shows_which_directory_it_serves(server: VllmServer, directory: Path) -> None:
+    section = EngineSection(kind="endpoint", urls=(server.url,), api_key_env=KEY)
+    engine = open_engine(section, ModelSection(path=str(directory)))
+    other = open_engine(section, ModelSection(path="runs/x/rounds/1/model"))
+    assert (other.capacity, engine.context_length) == (0, 8192)
+
+    async def main() -> None:
+        assert (await engine.generate(ask("hello"), WARM, 1)).completion_tokens
+        with pytest.raises(EngineDown, match="vllm serve runs/x/rounds/1/model"):
+            await other.generate(ask("hello"), WARM, 1)
+        await engine.close()
+        await other.close()
+
+    asyncio.run(main())
 
 
 def test_cancelling_aborts_in_the_server(server: VllmServer, directory: Path) -> None:
