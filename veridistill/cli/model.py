@@ -1,4 +1,4 @@
-"""Commands on a model or a server: one question answered, a server examined, the lab's pretraining."""
+"""Commands on a model or a server: answer one question, examine a server, pretrain the lab's model."""
 
 import asyncio
 import json

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 from veridistill.records import Completion, Messages, Sampling
 
 ControlTokens = Literal["neutralise", "reject", "allow"]
-"""What becomes of an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
+"""What happens to an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class EngineStats:
 
 @runtime_checkable
 class Resizing(Protocol):
-    """An engine that tells when its `capacity` changed, by calling `resized`."""
+    """An engine that calls `resized` when its `capacity` has changed."""
 
     resized: Callable[[], object]
 
 
 class Engine(Protocol):
-    """A model that answers. `capacity` is how many calls it can usefully hold at once; it may change while it runs.
+    """A model that answers. `capacity` is the number of calls worth having open at once; it may change while it runs.
 
     `fingerprint` identifies the weights, the tokenizer and the chat template with its arguments;
     `reasons` says whether the chat template is one of a model that reasons before it answers; `stop_ids` are the
@@ -91,6 +91,6 @@ class ModelEngine(Engine, Protocol):
     def rendered(self, rendering: Rendering) -> Engine:
         """The same weights asked with prompts rendered otherwise: another fingerprint where they can differ.
 
-        What is returned adds no capacity, counts into this engine's `stats` and ends with it.
+        The result has no capacity of its own, its calls count in this engine's `stats`, and it ends with this engine.
         """
         ...

@@ -1,8 +1,8 @@
-"""Messages to ids and ids to text, by a model's tokenizer and chat template; what control tokens in contents become.
+"""Messages to ids and ids to text, by a model's tokenizer and chat template; control tokens in contents.
 
 Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message must not become a control token.
-Whoever asks gets the policy that the configuration names (`ControlTokens`); whichever it is, the prompt's control ids
-are counted against the template's own.
+The policy is configured (`ControlTokens`); under every policy but `allow` the prompt's control ids must be the
+template's own.
 """
 
 import re

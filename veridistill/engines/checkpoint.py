@@ -74,7 +74,7 @@ def _directory(path: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         what = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"model.path: {path} is neither a directory nor to be had from the Hub ({what})"
+            f"model.path: {path} is no directory and cannot be fetched from the Hub ({what})"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """What is sent for one call: every sampling field, always, for servers have defaults of their own.
 
-A server that does not know a field is sent it no more, but only where nothing is lost: the field asks for no change of
-the distribution, or it stands at the value that changes nothing. Anything else is an error of the configuration.
+A field that a server does not know is left out, but only if nothing is lost: the field does not change the
+distribution, or has its neutral value. Otherwise it is a configuration error.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "warn", "fail", "unknown"]
 
 _TIMEOUT = 60.0  # seconds without a token
-_STOPPED = 10.0  # seconds a server has to notice a closed connection
+_STOPPED = 10.0  # seconds that a server has to notice a closed connection
 _STORY = "Tell me a story about a lighthouse, in at least two hundred words."
 _SUM = "What is 17 + 25? Think first, then answer."
 _HOT = 2.0
@@ -123,7 +123,7 @@ class Examination:
 
     async def _context(self) -> Check:
         if (context := self._server.context) is None:
-            advice = "prompts that are too long are found out by its refusals"
+            advice = "prompts that are too long are noticed when it refuses them"
             return Check("context", "unknown", "it does not say how long its context is", advice)
         return Check("context", "ok", f"{context} tokens of prompt and reply together")
 
@@ -272,7 +272,7 @@ class Examination:
         """Three long replies at once: some servers show their last request as running long after its end."""
         before = await self._running()
         if before is None:
-            return Check("cancelling", "unknown", "it shows no /metrics that tell of running requests")
+            return Check("cancelling", "unknown", "it has no /metrics with a count of running requests")
         context = self._server.context or 4096
         limit = min(20_000, max(context - 512, context // 2))
         sampling, more = Sampling(1.0, 1.0, 0, limit), {"stream_interval": 1, "ignore_eos": True}
@@ -290,9 +290,7 @@ class Examination:
             if (await self._running() or 0.0) <= max(before, 1):
                 return Check("cancelling", "ok", "a closed connection ends the request in the server")
             await asyncio.sleep(0.1)
-        advice = (
-            "calls that are not needed any more go on to their end there; build.speculation=off saves them"
-        )
+        advice = "calls that are no longer needed run to their end there; build.speculation=off makes fewer of them"
         return Check(
             "cancelling", "warn", f"still running {_STOPPED:g} s after the connections were closed", advice
         )

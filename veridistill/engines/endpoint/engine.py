@@ -2,8 +2,8 @@
 
 `EndpointEngine` sends each call to one of its servers (`pool` chooses), streams the reply and asks again,
 here or elsewhere, after faults of transport. Liveness is tokens moved: a stalled request is aborted and asked again,
-and when no server has moved a token for `patience` seconds the engine is down. Whose fault a fault was is found out
-and not guessed: it counts against a request only if the same server moved tokens after it.
+and when no server has moved a token for `patience` seconds the engine is down. A fault counts against a request only if
+the same server moved tokens after it: then the server was not the cause.
 """
 
 import asyncio
@@ -129,8 +129,8 @@ class EndpointEngine:
         """One sampled reply.
 
         Raises `RequestRefused` for a prompt that is too long, or that a server refuses, or that failed more than
-        `retries` times at servers that answered others meanwhile; `EngineDown` when no server moves tokens. For a
-        key, a model or a field that no reply can come of: `ConfigError`, but after the first reply `EngineDown`.
+        `retries` times at servers that answered others meanwhile; `EngineDown` when no server moves tokens; for a key,
+        a model or a field with which no request can succeed `ConfigError`, or after the first reply `EngineDown`.
         """
         return await self._generate(self._declared, messages, sampling, seed)
 

@@ -1,4 +1,4 @@
-"""Which model an endpoint is held to serve: its identity, and its tokenizer where there is one.
+"""Which model an endpoint is taken to serve: its identity, and its tokenizer if available.
 
 The identity is what the user declares, never an address. A model directory at hand gives the fingerprint that the
 same files have in every engine (`checkpoint`); a Hub id and a bare name count by themselves and their revision, and
@@ -108,7 +108,7 @@ def _adapter(path: str) -> str:
 
 
 def _fetched(model: ModelSection) -> str | None:
-    """The directory of a Hub id's tokenizer, without its weights; None for a name that is none, or is not to be had."""
+    """The directory of a Hub id's tokenizer, without weights; None for no Hub id, or one that cannot be fetched."""
     if model.path.count("/") != 1 or model.path.startswith((".", "/", "~")):
         return None
     if any(importlib.util.find_spec(needed) is None for needed in ("huggingface_hub", "transformers")):

@@ -1,7 +1,7 @@
-"""What is checked before the first call: is every server there, does it serve the model, does it take what is sent.
+"""Checks before the first call: is every server up, does it serve the model, does it accept what is sent.
 
 All URLs are asked at once, so a wrong one is one clear `ConfigError` within seconds. A trial request of a few tokens
-settles what no listing tells: the key, the protocol, the fields.
+settles what a listing does not say: the key, the protocol, the fields.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _TRIES = 12  # a server may name the fields that it does not know one at a time
 
 
 def allow_files(num_connections: int) -> None:
-    """Raise this process's soft limit of open files, often 1,024, to what so many connections need.
+    """Raise this process's soft limit of open files, often 1,024, to what the connections need.
 
     Where the hard limit is lower, `engine.max_width` must be: raises `ConfigError`.
     """
@@ -204,7 +204,7 @@ def context_length(model: Mapping[str, Any]) -> int | None:
 async def _tried(
     session: "aiohttp.ClientSession", server: Server, form: Form, call: Call, key: Key
 ) -> str | None:
-    """What is wrong with a server, or None. One that is merely busy or slow is left for the run to deal with."""
+    """What is wrong with a server, or None. A server that is merely busy or slow passes: the run copes with that."""
     answer = Answer("broken", "nothing")
     broken = 0
     for _ in range(_TRIES):

@@ -20,7 +20,7 @@ LONGEST_PAUSE = 30.0  # seconds between two probes, or without a call after push
 
 @dataclass(eq=False, slots=True)
 class Server:
-    """One base URL and what is known of it. Times are the event loop's; `dropped` are fields that it does not know.
+    """One base URL and what is known about it. Times are the event loop's; `dropped` are fields that it does not know.
 
     `ready_at`: no call before then. `moved_at`: when it last moved a token. `faults`, and round trips with
     `pushbacks`: in a row.

@@ -19,8 +19,8 @@ from veridistill.records import Sampling
 class Row:
     """One sequence to decode.
 
-    `sampled` are tokens of an earlier stay in the batch, from which it goes on; `born` is the batch's step count
-    at its first token.
+    `sampled` are the tokens that it had when it was evicted from the batch, from which it goes on; `born` is the
+    batch's step count at its first token.
     """
 
     prompt: Sequence[int]

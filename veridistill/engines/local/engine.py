@@ -1,8 +1,7 @@
 """The embedded engine: a transformers model on the CPU or one GPU, concurrent calls decoded together.
 
 `LocalEngine` renders prompts with the chat template, hands them to one worker thread and turns sampled ids
-into replies. The worker keeps up to `batch_size` rows decoding and refills the batch as rows finish; how a
-batch is decoded is `decode`'s. The event loop never waits for the model.
+into replies (`worker`, which decodes a `batch` of rows). The event loop never waits for the model.
 
 Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message is broken by a
 zero-width joiner before the prompt is rendered, so the prompt's control ids are the template's own.

@@ -67,7 +67,7 @@ class Slots:
             self._prefill(group, [where[body] for body in group])
 
     def _prefill(self, bodies: list[tuple[int, ...]], slots: list[list[int]]) -> None:
-        """Run right-padded prompts (padding is in nobody's past) and copy their states into slots."""
+        """Run right-padded prompts (no token attends to the padding) and copy their states into slots."""
         import torch
         from transformers import DynamicCache
 
@@ -98,7 +98,7 @@ class Slots:
             self._resize(shape)
 
     def _resize(self, shape: tuple[int, ...]) -> None:
-        """Copy tensor by tensor, the first one last: after a failure midway it still tells the old size."""
+        """Copy tensor by tensor, the first one last: after a failure midway its shape is still the old one."""
         for store in (self._values, self._keys):
             for layer in reversed(range(len(store))):
                 old = store[layer]

@@ -144,7 +144,7 @@ class Worker:
         for job, result in results:
             by_loop.setdefault(job.loop, []).append((job, result))
         for loop, settled in by_loop.items():
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop was closed: its callers are gone
                 loop.call_soon_threadsafe(_settle, settled)
 
 

@@ -126,7 +126,7 @@ class RayEngine:
     async def close(self) -> None:
         """Close the replicas' engines, end the actors, and Ray if it was started here."""
         if not self._closed:
-            self._closed = True  # here, where callers are: none may send between the last look and the end
+            self._closed = True  # on the caller's loop, so that no call can be sent while the pool ends
             await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
@@ -149,8 +149,8 @@ class RayEngine:
             self._inbox.popleft()()
 
     def _resize(self, capacity: int) -> None:
-        """On the pool's loop; who asks is told on its own."""
+        """Runs on the pool's loop; `resized` is called on the caller's."""
         self.capacity = max(capacity, 1)
         if self._caller is not None:
-            with suppress(RuntimeError):  # its loop is closed: nobody asks any more
+            with suppress(RuntimeError):  # its loop is closed: there is no caller any more
                 self._caller.call_soon_threadsafe(self.resized)

@@ -203,7 +203,7 @@ class Pool:
             self.dispatch(call)
 
     def cancel(self, call: Call) -> None:
-        """Nobody waits for a call any more."""
+        """The caller of a call was cancelled."""
         replica, number = call.replica, call.asked.number
         if replica is None:
             if call in self._waiting:
@@ -269,7 +269,7 @@ class Pool:
             self._bug({"exception": error})
 
     def _bug(self, context: dict[str, Any]) -> None:
-        """What nothing here expects: a different model, or a fault of ours. Callers must not wait for ever."""
+        """End with an error that nothing else handles (another model, a bug), so that callers do not wait for ever."""
         error = context.get("exception")
         if self._first is not None and isinstance(error, ConfigError):
             error = EngineDown(str(error))

@@ -1,8 +1,8 @@
 """What runs inside a Ray actor: another engine, asked in batches.
 
 A call to an actor costs about a millisecond of CPU whatever is in it, so requests and replies travel in groups: `put`
-brings all requests that came in one turn of the driver's event loop, `take` waits for replies and returns all that are
-ready. This module needs no Ray. Which replica gets what, and what happens when one dies, is `ray`'s.
+brings all requests of one turn of the driver's event loop, `take` waits for replies and returns all that are ready.
+This module needs no Ray. `routing` chooses the replica for a request, `pool` deals with deaths.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ PULSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request on its way to a replica; `number` is the driver's name for it."""
+    """A request on its way to a replica, numbered by the driver; `rendering` None: the engine's own prompts."""
 
     number: int
     messages: Messages
@@ -54,7 +54,7 @@ Outcome = Completion | RequestRefused | EngineDown | ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of requests since the last report, and how the engine stands."""
+    """Outcomes of requests since the last report, and the engine's present counts and capacity."""
 
     outcomes: tuple[tuple[int, Outcome], ...]
     stats: EngineStats

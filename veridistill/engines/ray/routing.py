@@ -53,7 +53,7 @@ class Held:
 
     @property
     def load(self) -> float:
-        """1.0 is full."""
+        """The share of its capacity that is taken; 1.0 is full."""
         return len(self.held) / self.capacity
 
 
@@ -71,7 +71,7 @@ def deliver(answered: Sequence[tuple[Call, Completion | Exception]]) -> None:
     for call, outcome in answered:
         by_loop.setdefault(call.loop, []).append((call, outcome))
     for loop, settled in by_loop.items():
-        if not loop.is_closed():  # else nobody waits any more
+        if not loop.is_closed():  # else its callers are gone
             loop.call_soon_threadsafe(_resolve, settled)
 
 

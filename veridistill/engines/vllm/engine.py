@@ -296,7 +296,7 @@ class VllmEngine:
         self._watcher.kill()
         self._watcher.wait()
         del llm
-        gc.collect()  # what is left of vLLM's client at the program's end complains
+        gc.collect()  # vLLM's client warns if it is still there at the program's end
 
 
 def use_few_cpus() -> None:

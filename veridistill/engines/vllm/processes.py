@@ -61,7 +61,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _processes(others: Sequence[BaseProcess] = ()) -> list[BaseProcess]:
-    """vLLM's own among the children of this process, without those of another engine here (a judge's)."""
+    """vLLM's processes among this one's children, without those of `others` (another engine, such as a judge's)."""
     children = multiprocessing.active_children()
     return [p for p in children if p.name.startswith(("EngineCore", "VLLM")) and p not in others]
 
