@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,6 @@ from veridistill.engines.endpoint.doctor import Report, examine, render
 from veridistill.engines.endpoint.pool import Server
 from veridistill.engines.endpoint.wire import Key, open_session
 from veridistill.errors import ConfigError
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Process]:
-    process = Process()
-    yield process
-    process.kill()
 
 
 def report_of(process: Process, tmp_path: Path, script: dict[str, Any], model: str | None = None) -> Report:

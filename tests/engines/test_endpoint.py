@@ -38,20 +38,6 @@ def ask(text: str) -> Messages:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Process]:
-    process = Process()
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def serve(shared: Process, tmp_path: Path) -> Serve:
-    """Makes fault servers; all its keyword arguments are the script."""
-    logs = count()
-    return lambda **script: Served(shared, script, tmp_path / f"{next(logs)}.jsonl")
-
-
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Serve]:
     """Makes fault servers in processes of their own, which may be killed."""

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from tests.commands import questions, results, veridistill
-from tests.engines.fault_server import Process, Served
+from tests.engines.fault_server import Served
 from veridistill.config import EngineSection, ModelSection
 from veridistill.engines import open_engine
 from veridistill.engines.base import Engine
@@ -26,19 +25,6 @@ from veridistill.training.sft import Progress, TrainResult
 Serve = Callable[..., Served]
 QUESTION = (Message("user", "hello"),)
 WARM = Sampling(0.8, 0.95, 20, 64)
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Process]:
-    found = Process()
-    yield found
-    found.kill()
-
-
-@pytest.fixture
-def serve(process: Process, tmp_path: Path) -> Serve:
-    logs = count()
-    return lambda **script: Served(process, script, tmp_path / f"{next(logs)}.jsonl")
 
 
 def opened(path: str, *servers: Served, name: str | None = None) -> Engine:

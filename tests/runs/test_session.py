@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from veridistill.runs import session
 from veridistill.config import Config, EngineSection, ModelSection, parse
+from veridistill.data.rundir import opened
 from veridistill.engines.base import Rendering
 from veridistill.engines.common import Rendered
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.errors import ConfigError
-from veridistill.report.progress import Progress
-from veridistill.data.rundir import opened
 from veridistill.records import Completion, Message, Messages, Sampling
+from veridistill.report.progress import Progress
+from veridistill.runs import session
 from veridistill.runs.session import Roles, Session, exam_roles, serving
 
 QUESTION = (Message("user", "Why?"),)

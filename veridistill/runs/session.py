@@ -11,22 +11,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from veridistill import prompts
-from veridistill.runs import results
 from veridistill.calls.ask import Asker, Meter
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
+from veridistill.calls.replay import NoEngine
 from veridistill.cascade import Jury
 from veridistill.config import Config, EngineSection, ModelSection
+from veridistill.data.rundir import RunDir
+from veridistill.data.seeds import Seeds
 from veridistill.domains import DOMAINS
 from veridistill.engines import model_directory, open_engine
 from veridistill.engines.base import Engine, EngineStats, ModelEngine, Rendering, Resizing
 from veridistill.errors import VeridistillError
-from veridistill.calls.gate import Gate
-from veridistill.calls.journal import Journal
-from veridistill.calls.replay import NoEngine
 from veridistill.method import Plan
 from veridistill.records import Problem
 from veridistill.report.progress import Progress
-from veridistill.data.rundir import RunDir
-from veridistill.data.seeds import Seeds
+from veridistill.runs import results
 
 
 @dataclass

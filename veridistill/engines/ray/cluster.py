@@ -98,8 +98,8 @@ def no_room(demand: dict[str, float], what: str) -> ConfigError:
     asked = ", ".join(f"{name} {amount:g}" for name, amount in demand.items() if amount)
     return ConfigError(
         f"engine.kind=ray: a replica that asks for {asked or 'nothing'} {what}; the cluster's {len(_nodes())} nodes"
-        f" have {has} together; change engine.actor_gpus, actor_cpus or actor_resources, add nodes, or, without GPUs, set"
-        " engine.replica=local"
+        f" have {has} together; change engine.actor_gpus, actor_cpus or actor_resources, add nodes, or set"
+        " engine.replica=local where there are no GPUs"
     )
 
 
