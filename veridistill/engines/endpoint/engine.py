@@ -21,6 +21,7 @@ from veridistill.engines.common import Rendered, room_for
 from veridistill.engines.endpoint.aimd import Width
 from veridistill.engines.endpoint.answers import Answer, BadAnswer
 from veridistill.engines.endpoint.body import Call, Form, drop, max_tokens
+from veridistill.engines.endpoint.lifeline import Lifeline
 from veridistill.engines.endpoint.model import Declared
 from veridistill.engines.endpoint.open import (
     TRIAL,
@@ -36,7 +37,7 @@ from veridistill.engines.endpoint.open import (
 from veridistill.engines.endpoint.pool import LONGEST_PAUSE, Faults, Pool, Server
 from veridistill.engines.endpoint.reply import Reply
 from veridistill.engines.endpoint.wire import Key, base_url, exchange, open_session
-from veridistill.errors import ConfigError, EngineDown, RequestRefused, VeridistillError
+from veridistill.errors import ConfigError, EngineDown, RequestRefused
 from veridistill.records import Completion, Messages, Sampling
 
 if TYPE_CHECKING:
@@ -67,15 +68,13 @@ class EndpointEngine:
         urls = dict.fromkeys(base_url(url) for url in section.urls)
         servers = [Server(url, Width(section.max_width), declared.context) for url in urls]
         self._pool = Pool(servers, self._probe, self._resize, pause)
+        self._lifeline = Lifeline(self._pool, section.patience)
         self.capacity = self._pool.capacity
         self.resized: Callable[[], object] = lambda: None
         self._protocol = "chat" if declared.prompts is None else "completions"
         self._session: aiohttp.ClientSession | None = None
         self._stats = EngineStats()
-        self._ended: VeridistillError | None = None
         self._unserved = ""
-        self._leashes: set[asyncio.Timeout] = set()
-        self._watch: asyncio.TimerHandle | None = None
         self._proven = False
         self._refused = 0
 
@@ -137,19 +136,14 @@ class EndpointEngine:
     async def _generate(
         self, declared: Declared, messages: Messages, sampling: Sampling, seed: int
     ) -> Completion:
-        self._check_open()
+        self._lifeline.check()
+        if self._unserved:
+            raise EngineDown(self._unserved)
         self._count(calls=1)
         call = self._call(declared, messages, sampling, seed, self._protocol)
         try:
-            async with asyncio.timeout(None) as leash:
-                self._hold(leash)
-                try:
-                    return await self._ask(call)
-                finally:
-                    self._leashes.discard(leash)
-        except TimeoutError:
-            self._check_open()
-            raise
+            async with self._lifeline.hold():
+                return await self._ask(call)
         except asyncio.CancelledError:
             self._count(cancelled_calls=1)
             raise
@@ -237,7 +231,7 @@ class EndpointEngine:
         if answer.kind == "refused":
             raise RequestRefused(f"{server.url} refused the request: {answer.text}")
         if answer.kind == "fatal":
-            raise self._end(
+            raise self._lifeline.end(
                 (EngineDown if self._proven else ConfigError)(hopeless(server, answer, self._key))
             )
         if answer.kind == "busy":
@@ -261,7 +255,9 @@ class EndpointEngine:
             self._refused += 1
             what = f"{faults.total} attempts failed; the last answer, from {server.url}: {answer.text}"
             if self._refused > _REFUSED_IN_A_ROW:
-                raise self._end(EngineDown(f"{self._refused} requests in a row were given up: {what}"))
+                raise self._lifeline.end(
+                    EngineDown(f"{self._refused} requests in a row were given up: {what}")
+                )
             raise RequestRefused(f"{what}. Other requests were answered meanwhile")
 
     def _clip(self, call: Call, server: Server, answer: Answer, body: dict[str, Any], faults: Faults) -> None:
@@ -295,44 +291,6 @@ class EndpointEngine:
             return False
         return True
 
-    def _hold(self, leash: asyncio.Timeout) -> None:
-        """Keep the call where `_end` reaches it, and watch for how long no token moves."""
-        loop = asyncio.get_running_loop()
-        if not self._leashes:
-            self._pool.moved_at = loop.time()
-        self._leashes.add(leash)
-        if self._watch is None:
-            self._watch = loop.call_later(self._section.patience, self._look)
-
-    def _look(self) -> None:
-        loop, patience = asyncio.get_running_loop(), self._section.patience
-        self._watch = None
-        left = self._pool.moved_at + patience - loop.time()
-        if self._leashes and left > 0:
-            self._watch = loop.call_later(left, self._look)
-        elif self._leashes:
-            answers = "; ".join(f"{server.url}: {server.last_answer}" for server in self._pool.servers)
-            self._end(
-                EngineDown(
-                    f"no token moved for {patience:g} s (engine.patience); last answers: {answers}. "
-                    "Run the same command again when the server is back"
-                )
-            )
-
-    def _end(self, error: VeridistillError) -> VeridistillError:
-        """Every call under way fails with the error, and every later one; returns it."""
-        if self._ended is None:
-            self._ended = error
-            for leash in self._leashes:
-                leash.reschedule(asyncio.get_running_loop().time())
-        return error
-
-    def _check_open(self) -> None:
-        if self._ended is not None:
-            raise type(self._ended)(str(self._ended))
-        if self._unserved:
-            raise EngineDown(self._unserved)
-
     def _count(self, **more: int) -> None:
         old = self._stats
         self._stats = replace(old, **{name: getattr(old, name) + value for name, value in more.items()})
@@ -343,9 +301,7 @@ class EndpointEngine:
 
     async def close(self) -> None:
         """End what is under way and close all connections; calls under way fail with `EngineDown`."""
-        self._end(EngineDown("the endpoint engine is closed; open it again"))
-        if self._watch is not None:
-            self._watch.cancel()
+        self._lifeline.close()
         await self._pool.close()
         if self._session is not None:
             await self._session.close()
