@@ -49,7 +49,15 @@ class QualityLimit(VeridistillError):
 
 
 class RequestRefused(VeridistillError):
-    pass
+    """`context`: the context length, in tokens, that the request was too long for, as `Completion.context` has it."""
+
+    context: int | None = None
+
+    @classmethod
+    def too_long(cls, message: str, context: int | None) -> "RequestRefused":
+        refusal = cls(message)
+        refusal.context = context or 0
+        return refusal
 
 
 def missing_extra(needs: str, extra: str) -> MissingExtra:

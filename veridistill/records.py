@@ -134,7 +134,9 @@ class Completion:
 
     `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine cannot give
     them, and in replies that came through an `Ask`: the ids are in the journal, and training rows alone need them.
-    `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer.
+    `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer. `context` is the context
+    length, in tokens, that ended a reply before `max_tokens` did, or left no room for one; 0 where a server does not
+    say how long its context is, None where the context was no limit.
     """
 
     text: str
@@ -143,6 +145,7 @@ class Completion:
     completion_tokens: int
     token_ids: TokenIds | None = field(default=None, repr=False)
     prompt_token_ids: TokenIds | None = field(default=None, repr=False)
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

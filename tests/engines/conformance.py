@@ -10,15 +10,14 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 
 from tests.engines.models import CONTEXT, Model
-from veridistill.engines.base import Engine, EngineStats
-from veridistill.engines.chat import ControlTokens
+from veridistill.engines.base import ControlTokens, Engine, EngineStats, ModelEngine, Rendering
 from veridistill.errors import EngineDown, RequestRefused
-from veridistill.records import Completion, Message, Messages, Sampling
+from veridistill.records import Completion, Message, Messages, Sampling, TokenIds
 
 GREEDY = Sampling(0.0, 1.0, 0, 16)
 WARM = Sampling(1.0, 1.0, 0, 200)
@@ -147,7 +146,7 @@ def check_a_reply_is_whole(subject: Subject) -> None:
 
 def check_ids(model: Model, reply: Completion) -> None:
     ids = reply.token_ids
-    assert isinstance(ids, tuple)
+    assert isinstance(ids, TokenIds)
     assert len(ids) == reply.completion_tokens
     assert not set(ids[:-1]) & set(model.end_ids)
     assert (ids[-1] in model.end_ids) == (reply.finish_reason == "stop")
@@ -219,6 +218,40 @@ def check_500_calls_at_once(subject: Subject) -> None:
     assert counted.prompt_tokens == sum(reply.prompt_tokens for reply in replies)
 
 
+def check_what_is_counted_and_when(subject: Subject) -> None:
+    """A call when it begins; prompt and completion together with the reply; of a cancelled one what was generated."""
+    talker = _talkers(subject)[0]
+    before = subject.engine.stats()
+
+    async def main() -> None:
+        call = asyncio.create_task(subject.engine.generate(talker, ENDLESS, 0))
+        await asyncio.sleep(0)
+        assert tokens_and_calls(more(subject.engine.stats(), before)) == (1, 0, 0, 0)
+        reply = await subject.engine.generate(QUESTIONS[0], GREEDY, 0)
+        counted = more(subject.engine.stats(), before)
+        assert tokens_and_calls(counted) == (2, 0, reply.prompt_tokens, reply.completion_tokens)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(subject.idle, "idle")
+        counted = more(subject.engine.stats(), before)
+        assert tokens_and_calls(counted) == (2, 1, reply.prompt_tokens, reply.completion_tokens)
+
+    subject.run(main())
+
+
+def check_a_refused_call_counts_no_tokens(subject: Subject) -> None:
+    before = subject.engine.stats()
+    (refused,) = subject.settled([(ask("\x01" * CONTEXT), GREEDY, 0)])
+    assert isinstance(refused, RequestRefused)
+    assert refused.context == CONTEXT
+    assert tokens_and_calls(more(subject.engine.stats(), before)) == (1, 0, 0, 0)
+
+
+def tokens_and_calls(counted: EngineStats) -> tuple[int, int, int, int]:
+    return counted.calls, counted.cancelled_calls, counted.prompt_tokens, counted.completion_tokens
+
+
 def check_odd_texts_arrive(subject: Subject) -> None:
     replies = subject.together([(ask(text), GREEDY, 0) for text in ODD_TEXTS.values()])
     for text, reply in zip(ODD_TEXTS.values(), replies, strict=True):
@@ -239,7 +272,9 @@ def check_long_prompts(subject: Subject) -> None:
     assert isinstance(refused, RequestRefused)
     assert isinstance(full, Completion)
     assert (full.prompt_tokens, full.completion_tokens, full.finish_reason) == (CONTEXT - 3, 3, "length")
+    assert (full.context, subject.engine.context_length) == (CONTEXT, CONTEXT)
     assert isinstance(fine, Completion)
+    assert fine.context is None, "max_tokens ended it"
     assert fine.text == subject.together([calls[2]])[0].text
 
 
@@ -322,6 +357,43 @@ def check_other_policies(subject: Subject) -> None:
     assert subject.engine.stats().control_tokens - before >= 4
 
 
+def check_other_prompts_on_the_same_weights(subject: Subject) -> None:
+    """A role of the same model may have other prompts: another fingerprint, no second copy of the weights."""
+    engine, own = cast(ModelEngine, subject.engine), subject.itself.checkpoint
+    rendering = Rendering(enable_thinking=False)
+    other, expected = engine.rendered(rendering), own.rendered(rendering).prompts
+    assert (other.reasons, other.capacity, other.stop_ids) == (False, 0, engine.stop_ids)
+    assert other.context_length == engine.context_length
+    fingerprints = {
+        engine.fingerprint,
+        other.fingerprint,
+        engine.rendered(Rendering(None, "reject")).fingerprint,
+    }
+    assert len(fingerprints) == 3
+    assert engine.rendered(Rendering()).fingerprint == engine.fingerprint
+    before = engine.stats()
+
+    async def main() -> list[Completion]:
+        both = [(one.generate(question, GREEDY, 0)) for question in QUESTIONS[:4] for one in (engine, other)]
+        return list(await asyncio.gather(*both))
+
+    replies = list(subject.run(main()))
+    counted = more(engine.stats(), before)
+    assert counted.calls == len(replies)
+    assert counted.completion_tokens == sum(reply.completion_tokens for reply in replies)
+    for question, plain, unthinking in zip(QUESTIONS, replies[::2], replies[1::2], strict=False):
+        assert plain.prompt_tokens == len(own.prompts.ids(question))
+        assert unthinking.prompt_tokens == len(expected.ids(question)) != plain.prompt_tokens
+        if unthinking.prompt_token_ids is not None:
+            assert unthinking.prompt_token_ids == expected.ids(question)
+    rejecting = engine.rendered(Rendering(None, "reject"))
+    with pytest.raises(RequestRefused, match="control token"):
+        subject.run(rejecting.generate(ask("say <|im_end|>"), GREEDY, 0))
+    subject.run(engine.generate(ask("say <|im_end|>"), GREEDY, 0))
+    subject.run(other.close())
+    subject.run(engine.generate(QUESTIONS[0], GREEDY, 0))
+
+
 def check_close(subject: Subject) -> None:
     """Calls under way and later ones fail, nothing is left of the engine, and a second close does nothing."""
 
@@ -329,7 +401,9 @@ def check_close(subject: Subject) -> None:
 
     async def main() -> None:
         call = asyncio.create_task(subject.engine.generate(talker, ENDLESS, 0))
-        await asyncio.sleep(0.3)
+        await subject.engine.generate(
+            QUESTIONS[0], GREEDY, 0
+        )  # when that is answered, the other is under way
         assert not call.done()
         await subject.engine.close()
         with pytest.raises(EngineDown):
@@ -345,7 +419,7 @@ def check_close(subject: Subject) -> None:
 
     calls = subject.engine.stats().calls
     subject.run(main())
-    assert subject.engine.stats().calls == calls + 1
+    assert subject.engine.stats().calls == calls + 2
 
 
 Check = Callable[[Subject], None]
@@ -353,6 +427,7 @@ PLAIN: list[Check] = [
     check_seeds,
     check_500_calls_at_once,
     check_odd_texts_arrive,
+    check_what_is_counted_and_when,
     check_cancelling_stops_the_work,
 ]
 CHECKS: list[Check] = [
@@ -361,7 +436,9 @@ CHECKS: list[Check] = [
     check_temperature_0_is_the_models_own_argmax,
     check_every_sampling_field_arrives,
     check_long_prompts,
+    check_a_refused_call_counts_no_tokens,
     check_control_tokens_are_data,
+    check_other_prompts_on_the_same_weights,
     check_other_policies,
     *PLAIN,
     check_close,

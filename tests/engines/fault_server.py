@@ -5,7 +5,8 @@
     python fault_server.py [PORT]        prints its port, then serves until it is killed
 
 POST {"script": ..., "log": path} to `/` makes one more server and answers its number N; its base URL ends in `/N/v1`.
-The script is a JSON object: `model`, `owner`, `context`, `key`, `listing` (a status instead of it),
+The script is a JSON object: `model` (or several), `roots` (of models, by name), `owner`,
+`context`, `key`, `listing` (a status instead of it),
 `chat_only`, `ids` (sampled ids of every reply), `unknown` (fields that are refused with 400), `playing`
 (fields of a `scripted.Script` that answers; without it the reply is `text`), `slots` (calls beyond it get
 429), `every` (seconds between tokens) and `rules`. The first rule whose `match` stands in the prompt and
@@ -50,7 +51,11 @@ class Server:
             return web.json_response({"error": {"message": "no listing"}}, status=script["listing"])
         names = script.get("model", "m")
         models = [
-            {"id": name, "owned_by": script.get("owner", "us")}
+            {
+                "id": name,
+                "owned_by": script.get("owner", "us"),
+                "root": script.get("roots", {}).get(name, name),
+            }
             for name in (names if isinstance(names, list) else [names])
         ]
         if script.get("context"):

@@ -52,16 +52,16 @@ class Model:
         self._said: dict[tuple[Messages, int], tuple[int, ...]] = {}
 
     @cached_property
-    def _checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         return Checkpoint.open(str(self.directory))
 
     @property
     def prompts(self) -> Prompts:
-        return self._checkpoint.prompts
+        return self.checkpoint.prompts
 
     @property
     def end_ids(self) -> tuple[int, ...]:
-        return self._checkpoint.end_ids
+        return self.checkpoint.end_ids
 
     @cached_property
     def markers(self) -> list[str]:
@@ -101,3 +101,16 @@ class Model:
 
     def text(self, ids: Sequence[int]) -> str:
         return self.prompts.text([i for i in ids if i not in self.end_ids])
+
+
+def greedy(model: Any, prompt: tuple[int, ...], num: int, end_id: int) -> tuple[int, ...]:
+    """Token by token, the whole sequence each time, no cache."""
+    import torch
+
+    ids = list(prompt)
+    with torch.inference_mode():
+        while len(ids) - len(prompt) < num:
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == end_id:
+                break
+    return tuple(ids[len(prompt) :])

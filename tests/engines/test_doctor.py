@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,17 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from tests.engines.fault_server import Process, Served
-from veridistill.engines.endpoint import doctor as doctor
+from veridistill.engines.endpoint import checks
 from veridistill.engines.endpoint.aimd import Width
-from veridistill.engines.endpoint.doctor import Report, probe, render
+from veridistill.engines.endpoint.doctor import Report, examine, render
 from veridistill.engines.endpoint.pool import Server
 from veridistill.engines.endpoint.wire import Key, open_session
 from veridistill.errors import ConfigError
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Process]:
-    process = Process()
-    yield process
-    process.kill()
-
-
 def report_of(process: Process, tmp_path: Path, script: dict[str, Any], model: str | None = None) -> Report:
     served = Served(process, script, tmp_path / "log.jsonl")
-    return asyncio.run(probe(served.url, model, api_key_env="NO_SUCH_KEY"))
+    return asyncio.run(examine(served.url, model, api_key_env="NO_SUCH_KEY"))
 
 
 def found(report: Report) -> dict[str, str]:
@@ -93,7 +85,7 @@ def test_what_is_found(
     text: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "_MARKERS", ("<|im_end|>",))
+    monkeypatch.setattr(checks, "_MARKERS", ("<|im_end|>",))
     report = report_of(shared, tmp_path, script)
     check = next(check for check in report.checks if check.name == name)
     assert check.status == status
@@ -130,18 +122,18 @@ def test_which_model(
 def test_a_closed_connection_is_seen_in_the_servers_own_count(shared: Process, tmp_path: Path) -> None:
     served = Served(shared, {"every": 0.5}, tmp_path / "log.jsonl")
 
-    async def main() -> doctor.Check:
+    async def main() -> checks.Check:
         key = Key("NONE", "")
         async with open_session(key) as session:
-            return await doctor._Probe(session, Server(served.url, Width(1)), "m", key)._cancelling()
+            return await checks.Examination(session, Server(served.url, Width(1)), "m", key)._cancelling()
 
     assert asyncio.run(main()).status == "ok"
     assert [end["ended"] for end in served.ends().values()] == ["gone"] * 3
 
 
 def test_a_server_that_is_not_there() -> None:
-    report = asyncio.run(probe("http://127.0.0.1:1"))
+    report = asyncio.run(examine("http://127.0.0.1:1"))
     assert report.checks[0].status == "fail"
     assert "cannot be reached" in report.checks[0].found
     with pytest.raises(ConfigError, match="no http address"):
-        asyncio.run(probe("127.0.0.1:1"))
+        asyncio.run(examine("127.0.0.1:1"))

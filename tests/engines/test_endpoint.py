@@ -17,12 +17,13 @@ from tests.harness import distil_all, kept, make_plan, make_seeds  # noqa: E402
 from veridistill.config import EngineSection, ModelSection  # noqa: E402
 from veridistill.decide import split  # noqa: E402
 from veridistill.engines import open_engine  # noqa: E402
+from veridistill.engines.base import Rendering  # noqa: E402
 from veridistill.engines.checkpoint import Checkpoint  # noqa: E402
 from veridistill.engines.endpoint import EndpointEngine  # noqa: E402
 from veridistill.engines.endpoint.model import declare  # noqa: E402
-from veridistill.engines.endpoint.open import TRIAL  # noqa: E402
+from veridistill.engines.endpoint.open import TRIAL, Wanted  # noqa: E402
 from veridistill.engines.scripted import Script, ScriptedEngine  # noqa: E402
-from veridistill.engines.vllm.engine import _Adapter  # noqa: E402
+from veridistill.engines.vllm.adapter import Adapter  # noqa: E402
 from veridistill.errors import ConfigError, EngineDown, RequestRefused  # noqa: E402
 from veridistill.records import Completion, Message, Messages, Sampling  # noqa: E402
 
@@ -35,20 +36,6 @@ def ask(text: str) -> Messages:
 
 
 Serve = Callable[..., Served]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Process]:
-    process = Process()
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def serve(shared: Process, tmp_path: Path) -> Serve:
-    """Makes fault servers; all its keyword arguments are the script."""
-    logs = count()
-    return lambda **script: Served(shared, script, tmp_path / f"{next(logs)}.jsonl")
 
 
 @pytest.fixture
@@ -74,7 +61,9 @@ def open_at(*servers: Served, model: ModelSection | None = None, **options: Any)
     """With waits that begin at 10 ms."""
     model = model or ModelSection(path="some/name/not-on-the-hub")
     engine = section(*(server.url for server in servers), **options)
-    return EndpointEngine.open(engine, declare(model, model.path, engine.protocol), "m", pause=0.01)
+    return EndpointEngine.open(
+        engine, declare(model, model.path, engine.protocol), Wanted(model.path, "m"), pause=0.01
+    )
 
 
 async def closing(engine: EndpointEngine, *calls: tuple[str, int]) -> list[Completion | BaseException]:
@@ -235,7 +224,7 @@ def test_reasoning_is_rejoined_and_closed_only_where_the_reply_went_on(serve: Se
     [
         ({"finish": None}, Completion("yes it is so", "unknown", 4, 4)),
         ({"finish": "content_filter"}, Completion("yes it is so", "content_filter", 4, 4)),
-        ({"finish": "length"}, Completion("yes it is so", "length", 4, 4)),
+        ({"finish": "length"}, Completion("yes it is so", "length", 4, 4, context=0)),
         ({"usage": None}, Completion("yes it is so", "stop", 0, 4)),
         ({"done": None}, Completion("yes it is so", "stop", 4, 4)),
         ({"whole": True}, Completion("yes it is so", "stop", 4, 4)),
@@ -261,6 +250,69 @@ def test_a_whole_reply_is_not_waited_on_while_comments_drip(
             return await engine.generate(ask("hello"), WARM, 7)
 
     assert asyncio.run(main()) == Completion("yes it is so", "stop", 4, 4)
+
+
+# How much room there is.
+
+
+def test_the_context_that_ends_a_reply_or_leaves_no_room_for_one_is_told(serve: Serve) -> None:
+    served = serve(
+        context=40,
+        rules=[
+            {"match": "cut", "finish": "length"},
+            {
+                "match": "long",
+                "status": 400,
+                "says": "maximum context length is 40 tokens; 99 tokens in the prompt",
+            },
+            {"match": "vague", "status": 400, "says": "your input is too long"},
+        ],
+    )
+    engine = open_at(served, serve(context=90))
+    assert engine.context_length == 40, "the shortest: any call may go there"
+    engine = open_at(served)
+    cut, whole, long, vague = replies_of(engine, ("cut", 1), ("whole", 2), ("long", 3), ("vague", 4))
+    assert isinstance(cut, Completion)
+    assert isinstance(whole, Completion)
+    assert (cut.context, whole.context) == (40, None)
+    for refused in (long, vague):
+        assert isinstance(refused, RequestRefused)
+        assert refused.context == 40
+
+
+def test_a_server_that_does_not_say_how_long_its_context_is(serve: Serve) -> None:
+    said = {"status": 400, "says": "your input is too long"}
+    engine = open_at(serve(rules=[said | {"match": "long"}, {"match": "cut", "finish": "length"}]))
+    assert engine.context_length is None
+    refused, cut, marked = replies_of(engine, ("long", 1), ("cut", 2), ("fine", 3))
+    assert isinstance(refused, RequestRefused)
+    assert isinstance(cut, Completion)
+    assert isinstance(marked, Completion)
+    assert (refused.context, cut.context, marked.context) == (0, 0, None)
+
+
+def test_a_reply_that_max_tokens_ended_is_not_cut_by_the_context(serve: Serve) -> None:
+    engine = open_at(
+        serve(context=4096, rules=[{"match": "hello", "finish": "length", "count": WARM.max_tokens}])
+    )
+    assert reply_of(engine).context is None
+
+
+def test_another_role_of_the_same_model_sends_its_own_template_arguments(serve: Serve) -> None:
+    served = serve()
+    engine = open_at(served)
+    off = engine.rendered(Rendering(enable_thinking=False))
+    named = ModelSection(path="some/name/not-on-the-hub", enable_thinking=False)
+    assert off.fingerprint == declare(named, named.path, "auto").fingerprint != engine.fingerprint
+
+    async def main() -> None:
+        await asyncio.gather(engine.generate(ask("one"), WARM, 1), off.generate(ask("two"), WARM, 2))
+        await engine.close()
+
+    asyncio.run(main())
+    assert "chat_template_kwargs" not in served.got("one")[0]["body"]
+    assert served.got("two")[0]["body"]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert engine.stats().calls == off.stats().calls == 2
 
 
 # Faults.
@@ -527,16 +579,25 @@ def test_a_server_that_comes_back_is_used_again(alone: Serve) -> None:
 # Cancelling and closing.
 
 
-def test_cancelling_closes_the_connection_and_counts_what_came(serve: Serve) -> None:
+def test_cancelling_closes_the_connection_and_counts_what_came(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served = serve(rules=[{"match": "long", "after": 3, "stall": 60}])
     engine = open_at(served)
+    moved, tokens = engine._pool.moved, count(1)
+    three = asyncio.Event()
+
+    def counted(server: Any, now: float) -> None:
+        moved(server, now)
+        if next(tokens) == 3:
+            three.set()
+
+    monkeypatch.setattr(engine._pool, "moved", counted)
 
     async def main() -> None:
         async with aclosing(_Closing(engine)):
             call = asyncio.create_task(engine.generate(ask("long"), WARM, 1))
-            while engine._pool.servers[0].moved_at < 0:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await three.wait()
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -556,7 +617,8 @@ def test_closing_ends_calls_under_way(serve: Serve) -> None:
 
     async def main() -> None:
         call = asyncio.create_task(engine.generate(ask("long"), WARM, 1))
-        await asyncio.sleep(0.1)
+        while engine._pool.servers[0].moved_at < 0:
+            await asyncio.sleep(0.01)
         await engine.close()
         with pytest.raises(EngineDown, match="closed"):
             await call
@@ -706,7 +768,7 @@ def test_an_adapter_counts_as_it_does_in_the_engine_vllm(tiny_model: Path, tmp_p
     (tmp_path / "adapter_config.json").write_text('{"r": 8}', encoding="utf-8")
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     model = ModelSection(path=str(tiny_model), dtype="float32", lora=str(tmp_path))
-    own = Checkpoint.open(str(tiny_model)).fingerprint("float32", _Adapter.open(str(tmp_path)).fingerprint)
+    own = Checkpoint.open(str(tiny_model)).fingerprint("float32", Adapter.open(str(tmp_path)).fingerprint)
     assert declare(model, model.path, "auto").fingerprint == own
     elsewhere = ModelSection(path=str(tiny_model), dtype="float32", lora="/only/there")
     assert declare(elsewhere, elsewhere.path, "auto").fingerprint != own

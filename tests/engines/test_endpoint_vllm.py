@@ -18,9 +18,11 @@ from tests.engines.conformance import until
 from tests.vllm_server import VllmServer, serve
 from veridistill.config import EngineSection, ModelSection
 from veridistill.decide import split
+from veridistill.engines import open_engine
 from veridistill.engines.endpoint import EndpointEngine
-from veridistill.engines.endpoint.doctor import probe
+from veridistill.engines.endpoint.doctor import examine
 from veridistill.engines.endpoint.model import declare
+from veridistill.engines.endpoint.open import Wanted
 from veridistill.errors import EngineDown
 from veridistill.records import Message, Messages, Sampling
 
@@ -53,7 +55,9 @@ def server(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def open_at(server: VllmServer, model: ModelSection, **options: Any) -> EndpointEngine:
     settings = {"kind": "endpoint", "urls": (server.url,), "api_key_env": KEY} | options
     section = EngineSection.model_validate(settings)
-    return EndpointEngine.open(section, declare(model, model.path, section.protocol), server.name)
+    return EndpointEngine.open(
+        section, declare(model, model.path, section.protocol), Wanted(model.path, server.name)
+    )
 
 
 async def closing(work: Awaitable[None], *engines: EndpointEngine) -> None:
@@ -114,6 +118,22 @@ def test_reasoning_that_the_server_splits_off_is_rejoined(server: VllmServer, di
     assert min(seen.values()) > 0, seen
 
 
+def test_vllm_shows_which_directory_it_serves(server: VllmServer, directory: Path) -> None:
+    section = EngineSection(kind="endpoint", urls=(server.url,), api_key_env=KEY)
+    engine = open_engine(section, ModelSection(path=str(directory)))
+    other = open_engine(section, ModelSection(path="runs/x/rounds/1/model"))
+    assert (other.capacity, engine.context_length) == (0, 8192)
+
+    async def main() -> None:
+        assert (await engine.generate(ask("hello"), WARM, 1)).completion_tokens
+        with pytest.raises(EngineDown, match="vllm serve runs/x/rounds/1/model"):
+            await other.generate(ask("hello"), WARM, 1)
+        await engine.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
 def test_cancelling_aborts_in_the_server(server: VllmServer, directory: Path) -> None:
     engine = open_at(server, ModelSection(path=str(directory)))
 
@@ -137,7 +157,7 @@ def test_cancelling_aborts_in_the_server(server: VllmServer, directory: Path) ->
 
 
 def test_the_doctor_knows_a_vllm_server(server: VllmServer) -> None:
-    report = asyncio.run(probe(server.url, api_key_env=KEY))
+    report = asyncio.run(examine(server.url, api_key_env=KEY))
     found = {check.name: check.status for check in report.checks}
     assert found.pop("cancelling") in ("ok", "unknown")  # a tiny model may be faster than its own counters
     assert found.pop("control tokens") == "warn"

@@ -250,7 +250,7 @@ def unreachable(*_: Any) -> Any:
 def test_bad_directories_are_told_before_vllm_starts(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, lora: str | None, match: str
 ) -> None:
-    monkeypatch.setattr(vllm_engine, "_start", unreachable)
+    monkeypatch.setattr(vllm_engine, "start", unreachable)
     shutil.copytree(model.directory, tmp_path / "whole")
     shutil.copytree(model.directory, tmp_path / "no tokenizer")
     for name in ("tokenizer.json", "tokenizer_config.json"):

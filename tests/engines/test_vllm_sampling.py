@@ -20,7 +20,7 @@ def test_a_temperature_that_no_request_may_have_is_an_error_of_the_configuration
     """Were it a refusal, every call would be journalled as refused and the run end with nothing."""
     llm: Any = SimpleNamespace(model_config=SimpleNamespace(max_model_len=512))
     checkpoint = Checkpoint.open(str(tiny_model))
-    engine = VllmEngine(llm, [], cast(Any, None), checkpoint, "model", True, None, 1)
+    engine = VllmEngine(llm, [], cast(Any, None), checkpoint, ("float32",), True, None, 1)
 
     async def main() -> None:
         with pytest.raises(ConfigError, match=r"temperature must be in \[0, 2\].*generate, judge"):

@@ -220,12 +220,13 @@ def test_a_finished_run_keeps_its_results_when_it_fails_to_start_again(
 ) -> None:
     assert run_in_full(tmp_path).code == 0
     before = results(tmp_path / "run")
-    assert veridistill("run", "-d", tmp_path / "run", "-o", "engine.script=/nowhere").code == 2
+    nowhere = ("-o", "engine.kind=endpoint", "-o", "engine.urls=[http://127.0.0.1:1]")
+    assert veridistill("run", "-d", tmp_path / "run", *nowhere).code == 2
     after = results(tmp_path / "run")
     assert after["status"] == "incomplete"
     for part in ("base", "after", "gain", "funnel", "rounds", "calls"):
         assert after[part] == before[part]
-    assert veridistill("evaluate", "-d", tmp_path / "run", "-o", "engine.script=null").code == 0
+    assert veridistill("evaluate", "-d", tmp_path / "run", "-o", "engine.kind=scripted").code == 0
 
 
 def test_building_again_keeps_what_the_round_came_to(tmp_path: Path, trainer: list[Job]) -> None:

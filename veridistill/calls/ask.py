@@ -160,7 +160,8 @@ class Asker:
     @asynccontextmanager
     async def unit(self, name: str) -> AsyncIterator["UnitAsk"]:
         """Open a question or problem: its known replies are fetched at once."""
-        known = await self.journal.replies(name)
+        found = await self.journal.replies(name)
+        known = {key: entry for key, entry in found.items() if not self._outgrown(entry)}
         rank = self.gate.open_unit()
         try:
             exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
@@ -183,6 +184,11 @@ class Asker:
             return _reply(known[self.request(role, path, messages, sampling).key])
 
         return call
+
+    def _outgrown(self, entry: Entry) -> bool:
+        """Whether a reply was cut, or refused, by a shorter context than its engine has now: it is asked again."""
+        cut, now = entry.completion.context, self.engine_for(entry.role).context_length
+        return cut is not None and now is not None and now > cut
 
     async def map_units(
         self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R_out]]
@@ -292,7 +298,8 @@ class UnitAsk:
                 reply = _storable(await engine.generate(request.messages, request.sampling, request.seed))
                 status: Status = "ok"
             except RequestRefused as refusal:
-                reply, status = Completion(without_surrogates(str(refusal)), "refused", 0, 0), "refused"
+                said = without_surrogates(str(refusal))
+                reply, status = Completion(said, "refused", 0, 0, context=refusal.context), "refused"
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
@@ -418,7 +425,8 @@ def _reply(entry: Entry) -> Completion:
 
 
 def _without_ids(reply: Completion) -> Completion:
-    return Completion(reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
+    counts = reply.prompt_tokens, reply.completion_tokens
+    return Completion(reply.text, reply.finish_reason, *counts, context=reply.context)
 
 
 def _storable(reply: Completion) -> Completion:

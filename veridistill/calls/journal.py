@@ -25,19 +25,19 @@ from veridistill.errors import ConfigError, Incomplete
 from veridistill.records import Completion, TokenIds
 from veridistill.records import Path as RequestPath
 
-SCHEMA = 1
+SCHEMA = 2
 Status = Literal["ok", "refused", "cancelled"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     unit TEXT NOT NULL, model TEXT NOT NULL, key BLOB NOT NULL, status TEXT NOT NULL, role TEXT NOT NULL,
     path TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    text BLOB NOT NULL, ids BLOB, prompt_ids BLOB
+    text BLOB NOT NULL, ids BLOB, prompt_ids BLOB, context INTEGER
 );
 CREATE INDEX IF NOT EXISTS replies_by_unit ON replies (unit);
 """
-_INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_COLUMNS = "model, key, status, role, path, finish_reason, prompt_tokens, completion_tokens, text"
+_INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = "model, key, status, role, path, finish_reason, prompt_tokens, completion_tokens, text, context"
 _SELECT = f"SELECT {_COLUMNS} FROM replies WHERE unit = ? ORDER BY rowid"
 _SELECT_WITH_IDS = (
     f"SELECT {_COLUMNS}, ids, prompt_ids FROM replies WHERE unit = ? AND role = ? ORDER BY rowid"
@@ -116,7 +116,10 @@ class Journal:
 
 
 class Reader:
-    """Journals to read from, never written; of the replies to one request that of the first journal counts."""
+    """Journals to read from, never written; of the replies to one request that of the first journal counts.
+
+    A reply that a context length ended gives way to one that was asked for again with more room.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._sources = [_read_only(path) for path in paths]
@@ -133,8 +136,8 @@ class Reader:
         known: dict[bytes, Entry] = {}
         for source in self._sources:
             for entry in _entries(source, query, unit, *more):
-                if entry.status != "cancelled":
-                    known.setdefault(entry.key, entry)
+                if entry.status != "cancelled" and _room(entry) > _room(known.get(entry.key)):
+                    known[entry.key] = entry
         return known
 
     def usage(self) -> list[Usage]:
@@ -212,7 +215,7 @@ class _Writer:
         return (
             entry.unit, entry.model, entry.key, entry.status, entry.role, json.dumps(entry.path), c.finish_reason,
             c.prompt_tokens, c.completion_tokens, self._compress(c.text.encode("utf-8")),
-            self._ids(c.token_ids), self._ids(c.prompt_token_ids),
+            self._ids(c.token_ids), self._ids(c.prompt_token_ids), c.context,
         )  # fmt: skip
 
     def _ids(self, ids: TokenIds | None) -> bytes | None:
@@ -242,11 +245,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA):
-            raise ConfigError(
-                f"{path}: journal of version {version}, this program writes {SCHEMA}; use a new run"
-            )
+        _check_version(connection, path)
         connection.executescript(_TABLES)
         connection.execute(f"PRAGMA user_version={SCHEMA}")
         connection.commit()
@@ -257,16 +256,46 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `ConfigError` for another version's journal; 0 is a file that holds nothing yet."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA):
+        raise ConfigError(
+            f"{path}: journal of version {version}, this program uses {SCHEMA}; start a new run, or go on with the "
+            "version of veridistill that made it"
+        )
+
+
+def _room(entry: Entry | None) -> float:
+    """The context that an entry's reply was cut or refused by; infinite for a whole reply, -1 where there is none."""
+    if entry is None:
+        return -1
+    return float("inf") if entry.completion.context is None else entry.completion.context
+
+
 def _read_only(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise ConfigError(f"{path}: no such journal; --fork takes a run directory that has one")
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    try:
+        _check_version(connection, path)
+    except ConfigError:
+        connection.close()
+        raise
+    except sqlite3.Error as error:
+        connection.close()
+        raise ConfigError(f"{path}: cannot be read as a journal ({error})") from None
+    return connection
 
 
 def _entries(source: sqlite3.Connection, query: str, unit: str, *more: str) -> Iterator[Entry]:
     decompress = zstandard.ZstdDecompressor().decompress
     rows = source.execute(query, (unit, *more))
-    for model, key, status, role, path, finish, prompt, completion, text, *ids in rows:
-        sampled = (None if packed is None else TokenIds(decompress(packed)) for packed in ids)
-        reply = Completion(decompress(text).decode("utf-8"), finish, prompt, completion, *sampled)
+    for model, key, status, role, path, finish, prompt, completion, text, context, *packed in rows:
+        sampled, prompted = (
+            None if one is None else TokenIds(decompress(one)) for one in packed or (None, None)
+        )
+        reply = Completion(
+            decompress(text).decode("utf-8"), finish, prompt, completion, sampled, prompted, context
+        )
         yield Entry(unit, model, key, cast(Status, status), role, tuple(json.loads(path)), reply)

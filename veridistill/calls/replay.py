@@ -50,6 +50,7 @@ class NoEngine:
     stop_ids: tuple[int, ...]
     refusal: str
     capacity: int = 1
+    context_length: int | None = None
 
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
         raise ConfigError(self.refusal)

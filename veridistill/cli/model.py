@@ -1,4 +1,4 @@
-"""Commands on a model or a server: one question answered, a server examined, the lab's pretraining."""
+"""Commands on a model or a server: answer one question, examine a server, pretrain the lab's model."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ def doctor(
     """Examine a server before a run: model, context, sampling, seeds, reasoning, control tokens, cancelling."""
     from veridistill.engines.endpoint import doctor
 
-    report = asyncio.run(doctor.probe(url, model, api_key_env))
+    report = asyncio.run(doctor.examine(url, model, api_key_env))
     print(json.dumps(asdict(report), ensure_ascii=False) if as_json else doctor.render(report))
     if failed := [check.name for check in report.checks if check.status == "fail"]:
         raise QualityLimit(f"{url}: failed: {', '.join(failed)}; see what to do above")

@@ -59,7 +59,7 @@ class ModelSection(Section):
 
 
 class EngineSection(Section):
-    """What answers. A field that names kinds in its meaning is read by those alone."""
+    """What answers. A field whose meaning begins with kinds is read by those kinds alone."""
 
     kind: Literal["local", "vllm", "endpoint", "ray", "scripted"] = runtime("local")
     seeded: bool = runtime(True, "replies reproducible by seed, where the engine promises it")
@@ -70,7 +70,10 @@ class EngineSection(Section):
     )
     max_num_seqs: int = runtime(256, "vllm: sequences decoded together", ge=1)
     max_model_len: int | None = runtime(
-        None, "vllm: longest prompt and reply together; default: the model's", ge=1
+        None,
+        "local, vllm, scripted: most tokens of prompt and reply together; default: the model's; what it cut or refused "
+        "is asked again when it is raised",
+        ge=1,
     )
     tensor_parallel: int = runtime(1, "vllm: GPUs that share one copy of the weights", ge=1)
     data_parallel: int = runtime(1, "vllm: copies of the weights in this engine", ge=1)
@@ -79,18 +82,19 @@ class EngineSection(Section):
         False, "vllm: no compilation and no CUDA graphs: loads sooner, decodes slower"
     )
     urls: Texts = runtime((), "endpoint: base URLs such as http://127.0.0.1:8000/v1")
-    served_name: str | None = runtime(None, "endpoint: the model's name there; default: model.path")
+    served_name: str | None = runtime(
+        None,
+        "endpoint: the configured model's name there; default: model.path; a trained model is found by its directory",
+    )
     protocol: Literal["auto", "chat", "completions"] = runtime(
         "auto", "endpoint: completions sends token ids and keeps them; auto: where the server takes them"
     )
     api_key_env: str = runtime("VERIDISTILL_API_KEY", "endpoint: environment variable that holds the API key")
     max_width: int = runtime(256, "endpoint: most calls at once to each URL; fewer when it pushes back", ge=1)
     idle_timeout: float = runtime(
-        300.0, "endpoint: seconds without a token until a request is asked again", gt=0
+        300.0, "endpoint: seconds without a token after which a request is asked again", gt=0
     )
-    retries: int = runtime(
-        8, "endpoint: how often one request is asked again after faults of transport", ge=0
-    )
+    retries: int = runtime(8, "endpoint: how often one request is asked again after transport faults", ge=0)
     patience: float = runtime(
         600.0, "endpoint: seconds without a token from any URL after which the engine counts as down", gt=0
     )
@@ -104,7 +108,7 @@ class EngineSection(Section):
     actor_gpus: float | None = runtime(None, "ray: GPUs for each actor; default: what its engine needs", ge=0)
     actor_cpus: float = runtime(1.0, "ray: CPUs for each actor", ge=0)
     actor_resources: dict[str, float] = runtime({}, "ray: custom resources for each actor")
-    script: str | None = runtime(None, "scripted: a YAML file of rates and lengths")
+    script: str | None = identity(None, "scripted: a YAML file of rates and lengths")
 
     @model_validator(mode="after")
     def _whole(self) -> "EngineSection":

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import veridistill
 from veridistill.config import EngineSection, ModelSection
-from veridistill.engines.base import Engine, EngineStats
+from veridistill.engines.base import Engine, EngineStats, ModelEngine
 from veridistill.errors import ConfigError
 
-__all__ = ["Engine", "EngineStats", "model_directory", "open_engine"]
+__all__ = ["Engine", "EngineStats", "ModelEngine", "model_directory", "open_engine"]
 
 
-def open_engine(section: EngineSection, model: ModelSection) -> Engine:
+def open_engine(section: EngineSection, model: ModelSection) -> ModelEngine:
     """The engine `engine.kind` for a model. Raises `ConfigError` in seconds when it cannot be had."""
     return _KINDS[section.kind](section, model)
 
@@ -24,7 +24,7 @@ def model_directory(model: ModelSection) -> str:
     return os.path.expanduser(model.path)  # not by Path: it would make a name of the Hub of ./a/b
 
 
-def _local(section: EngineSection, model: ModelSection) -> Engine:
+def _local(section: EngineSection, model: ModelSection) -> ModelEngine:
     from veridistill.engines.local import LocalEngine
 
     if model.lora:
@@ -39,13 +39,14 @@ def _local(section: EngineSection, model: ModelSection) -> Engine:
         device=section.device,
         batch_size=section.batch_size,
         threads=section.threads,
+        max_model_len=section.max_model_len,
         seeded=section.seeded,
         enable_thinking=model.enable_thinking,
         control_tokens=model.control_tokens,
     )
 
 
-def _vllm(section: EngineSection, model: ModelSection) -> Engine:
+def _vllm(section: EngineSection, model: ModelSection) -> ModelEngine:
     from veridistill.engines.vllm import VllmEngine
 
     return VllmEngine.load(
@@ -65,28 +66,30 @@ def _vllm(section: EngineSection, model: ModelSection) -> Engine:
     )
 
 
-def _endpoint(section: EngineSection, model: ModelSection) -> Engine:
+def _endpoint(section: EngineSection, model: ModelSection) -> ModelEngine:
     from veridistill.engines.endpoint import EndpointEngine
     from veridistill.engines.endpoint.model import declare
+    from veridistill.engines.endpoint.open import Wanted
 
     directory = model_directory(model)
     declared = declare(model, directory, section.protocol)
-    return EndpointEngine.open(section, declared, section.served_name or directory)
+    return EndpointEngine.open(section, declared, Wanted(directory, section.served_name))
 
 
-def _scripted(section: EngineSection, model: ModelSection) -> Engine:
+def _scripted(section: EngineSection, model: ModelSection) -> ModelEngine:
     from veridistill.engines.scripted import Script, ScriptedEngine
 
-    return ScriptedEngine(Script.load(Path(section.script)) if section.script else Script())
+    script = Script.load(Path(section.script)) if section.script else Script()
+    return ScriptedEngine(script, context_length=section.max_model_len)
 
 
-def _ray(section: EngineSection, model: ModelSection) -> Engine:
+def _ray(section: EngineSection, model: ModelSection) -> ModelEngine:
     from veridistill.engines.ray import RayEngine
 
     return RayEngine.open(section, model)
 
 
-_KINDS: dict[str, Callable[[EngineSection, ModelSection], Engine]] = {
+_KINDS: dict[str, Callable[[EngineSection, ModelSection], ModelEngine]] = {
     "endpoint": _endpoint,
     "local": _local,
     "ray": _ray,

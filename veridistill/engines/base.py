@@ -7,14 +7,31 @@ Cancelling `generate` aborts the request inside the engine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from veridistill.records import Completion, Messages, Sampling
+
+ControlTokens = Literal["neutralise", "reject", "allow"]
+"""What happens to an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How messages become a prompt, beside the chat template: in this two roles of one model may differ.
+
+    `enable_thinking` is passed to the template when it is not None.
+    """
+
+    enable_thinking: bool | None = None
+    control_tokens: ControlTokens = "neutralise"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Tokens since the engine started. `cancelled_tokens` were generated for calls cancelled later.
+    """Calls and tokens since the engine started.
+
+    A call counts when it begins, also if it is refused or cancelled later; its prompt and completion tokens count
+    together, when its reply is there. `cancelled_tokens` were generated for calls that were cancelled.
 
     `control_tokens` counts the markers found in contents, which the policy `model.control_tokens` dealt with.
     """
@@ -32,26 +49,48 @@ class EngineStats:
 
 @runtime_checkable
 class Resizing(Protocol):
-    """An engine that tells when its `capacity` changed, by calling `resized`."""
+    """An engine that calls `resized` when its `capacity` has changed."""
 
     resized: Callable[[], object]
 
 
 class Engine(Protocol):
-    """A model that answers. `capacity` is how many calls it can usefully hold at once; it may change while it runs.
+    """A model that answers. `capacity` is the number of calls worth having open at once; it may change while it runs.
 
     `fingerprint` identifies the weights, the tokenizer and the chat template with its arguments;
     `reasons` says whether the chat template is one of a model that reasons before it answers; `stop_ids` are the
-    token ids that end a turn, the template's own first.
+    token ids that end a turn, the template's own first; `context_length` is how many tokens prompt and reply may have
+    together, None where the engine does not know.
     """
 
-    capacity: int
-    fingerprint: str
-    reasons: bool
-    stop_ids: tuple[int, ...]
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def reasons(self) -> bool: ...
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]: ...
+
+    @property
+    def context_length(self) -> int | None: ...
 
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion: ...
 
     def stats(self) -> EngineStats: ...
 
     async def close(self) -> None: ...
+
+
+class ModelEngine(Engine, Protocol):
+    """An engine with weights of its own, which may serve several roles."""
+
+    def rendered(self, rendering: Rendering) -> Engine:
+        """The same weights asked with prompts rendered otherwise: another fingerprint where they can differ.
+
+        The result has no capacity of its own, its calls count in this engine's `stats`, and it ends with this engine.
+        """
+        ...

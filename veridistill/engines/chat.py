@@ -1,20 +1,18 @@
-"""Messages to ids and ids to text, by a model's tokenizer and chat template; what control tokens in contents become.
+"""Messages to ids and ids to text, by a model's tokenizer and chat template; control tokens in contents.
 
 Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message must not become a control token.
-Whoever asks gets the policy that the configuration names (`ControlTokens`); whichever it is, the prompt's control ids
-are counted against the template's own.
+The policy is configured (`ControlTokens`); under every policy but `allow` the prompt's control ids must be the
+template's own.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from veridistill.engines.base import ControlTokens
 from veridistill.errors import ConfigError, RequestRefused
 from veridistill.records import Message, Messages
-
-ControlTokens = Literal["neutralise", "reject", "allow"]
-"""What becomes of an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JOINER = "\u200d"

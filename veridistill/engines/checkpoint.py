@@ -5,11 +5,12 @@ fingerprint whichever engine serves them.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from veridistill.engines.chat import ControlTokens, Prompts
+from veridistill.engines.base import ControlTokens, Rendering
+from veridistill.engines.chat import Prompts
 from veridistill.errors import ConfigError
 
 _WHOLE_FILE = 64 << 20  # weights files up to this size are hashed whole
@@ -39,6 +40,12 @@ class Checkpoint:
         prompts = Prompts(_tokenizer(directory), enable_thinking, directory, control_tokens)
         return cls(directory, config, prompts, tuple(_end_ids(directory, config, prompts.tokenizer)))
 
+    def rendered(self, rendering: Rendering) -> "Checkpoint":
+        """The same files with prompts rendered otherwise."""
+        tokenizer, policy = self.prompts.tokenizer, rendering.control_tokens
+        prompts = Prompts(tokenizer, rendering.enable_thinking, self.directory, policy)
+        return replace(self, prompts=prompts)
+
     @property
     def context_length(self) -> int:
         """Positions of the model; without a limit of its own, 2^20."""
@@ -67,7 +74,7 @@ def _directory(path: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         what = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"model.path: {path} is neither a directory nor to be had from the Hub ({what})"
+            f"model.path: {path} is no directory and cannot be fetched from the Hub ({what})"
         ) from None
 
 
@@ -138,6 +145,11 @@ def files_hash(directory: Path) -> str:
                 stream.seek(offset)
                 digest.update(stream.read(_BLOCK))
     return digest.hexdigest()
+
+
+def adapter_identity(directory: Path) -> str:
+    """What the files of a LoRA adapter add to a model's fingerprint."""
+    return files_hash(directory) + (directory / "adapter_config.json").read_text(encoding="utf-8")
 
 
 def line_of(error: Exception) -> str:

@@ -23,6 +23,7 @@ _COPY = """
 INSERT INTO replies SELECT * FROM part.replies AS theirs
 WHERE NOT EXISTS (
     SELECT 1 FROM known WHERE known.key = theirs.key AND known.cancelled = (theirs.status = 'cancelled')
+    AND known.context = IFNULL(theirs.context, -1)
 ) ORDER BY rowid
 """
 
@@ -106,10 +107,13 @@ def _rows(connection: sqlite3.Connection, source: Path) -> dict[str, int]:
     if version != SCHEMA:
         raise ConfigError(f"{source}: journal of version {version}, this program reads {SCHEMA}")
     connection.execute(
-        "CREATE TEMP TABLE known (key BLOB, cancelled INT, PRIMARY KEY (key, cancelled)) WITHOUT ROWID"
+        "CREATE TEMP TABLE known (key BLOB, cancelled INT, context INT, PRIMARY KEY (key, cancelled, context))"
+        " WITHOUT ROWID"
     )
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("INSERT OR IGNORE INTO known SELECT key, status = 'cancelled' FROM main.replies")
+    connection.execute(
+        "INSERT OR IGNORE INTO known SELECT key, status = 'cancelled', IFNULL(context, -1) FROM main.replies"
+    )
     total = connection.execute("SELECT COUNT(*) FROM part.replies").fetchone()[0]
     copied = connection.execute(_COPY).rowcount
     connection.execute("COMMIT")

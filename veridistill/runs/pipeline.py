@@ -25,7 +25,7 @@ from veridistill.runs import canaries, figures, inputs, quality, results
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.funnel import Audit, Funnel
-from veridistill.runs.session import Serving, Session, model_of, serving
+from veridistill.runs.session import Serving, Session, exam_roles, model_of, serving
 from veridistill.runs.sink import Found, Sink
 from veridistill.training import launcher
 from veridistill.training.job import Job, Origin
@@ -51,7 +51,7 @@ async def _round(session: Session, number: int) -> None:
     quality.check(session, number)
     await train(session, number)
     if problems(session):
-        async with serving(session, number + 1) as after:
+        async with serving(session, number + 1, exam_roles(session.config)) as after:
             await examine(session, after, "after", number, problems(session))
 
 
@@ -91,11 +91,11 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
     """The exam of the base model and of the latest trained one, if there is any."""
     trained = [n for n in range(1, session.config.rounds + 1) if session.run.round(n).model.exists()]
     async with _working(session):
-        chosen = problems(session)
-        async with serving(session, 1) as base:
+        chosen, roles = problems(session), exam_roles(session.config)
+        async with serving(session, 1, roles) as base:
             await examine(session, base, "base", 1, chosen)
         if trained:
-            async with serving(session, trained[-1] + 1) as after:
+            async with serving(session, trained[-1] + 1, roles) as after:
                 await examine(session, after, "after", trained[-1], chosen)
     found = results.read(session.run)
     return {

@@ -1,26 +1,27 @@
 """One process at work on a run, and the one path to its models: engines, gate and journal, opened and closed together.
 
-What is asked on that path is `pipeline`'s business.
+`pipeline` decides what is asked on that path.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from veridistill import prompts
 from veridistill.calls.ask import Asker, Meter
 from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
+from veridistill.calls.replay import NoEngine
 from veridistill.cascade import Jury
 from veridistill.config import Config, EngineSection, ModelSection
 from veridistill.data.rundir import RunDir
 from veridistill.data.seeds import Seeds
 from veridistill.domains import DOMAINS
 from veridistill.engines import model_directory, open_engine
-from veridistill.engines.base import Engine, EngineStats, Resizing
+from veridistill.engines.base import Engine, EngineStats, ModelEngine, Rendering, Resizing
 from veridistill.errors import VeridistillError
 from veridistill.method import Plan
 from veridistill.records import Problem
@@ -58,7 +59,7 @@ class Serving:
     """A model that can be asked. `judge` is the engine itself in the pure setting.
 
     `tokenizer` makes token ids of a reply's text where the engine may give none; None where it always does, or where
-    the model is not at hand.
+    the model's files are not available.
     """
 
     engine: Engine
@@ -75,33 +76,42 @@ def model_of(run: RunDir, number: int) -> ModelSection:
     return run.config.model.model_copy(update={"path": str(run.round(number - 1).model), "revision": None})
 
 
+Roles = Literal["all", "solve"]
+"""What will be asked: everything, or no judge's role."""
+
+
+def exam_roles(config: Config) -> Roles:
+    """An exam asks judges only for answers at test time (UQ-TTC)."""
+    return "all" if config.evaluation.ttc else "solve"
+
+
 @asynccontextmanager
-async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
-    """The model of a round, and its judge if that is another, behind the one path: journal, gate, engine."""
+async def serving(session: Session, number: int, roles: Roles = "all") -> AsyncIterator[Serving]:
+    """The model of a round, and its judge, behind the one path: journal, gate, engine.
+
+    A judge with weights of its own is opened only if `roles` need it.
+    """
     config, model = session.config, model_of(session.run, number)
-    pure = config.engine, model
-    judging = config.judge.engine or config.engine, config.judge.model or model
-    apart = judging != pure
     async with AsyncExitStack() as stack:
-        engine = judge = await _opened(stack, *pure)
-        if apart:
-            judge = await _opened(stack, *judging)
+        engines = await _engines(stack, config, model, roles)
+        engine, judge = engines.solver, engines.judge
         journal = Journal(session.run.journal, session.run.older, config.journal.commit_rows)
         stack.push_async_callback(journal.close)
-        engines = [engine, judge] if apart else [engine]
+        capacity = sum(one.capacity for one in engines.opened)
         asker = Asker(
             engine,
             journal,
-            Gate(config.gate.width or sum(one.capacity for one in engines), config.build.speculation),
+            # An endpoint whose servers serve other weights now has no capacity: what is known is replayed, no more.
+            Gate(config.gate.width or max(capacity, 1), config.build.speculation if capacity > 0 else "off"),
             config.build,
             run_seed=config.seed,
-            judge=judge if apart else None,
+            judge=judge if judge is not engine else None,
             width="engine" if config.gate.width is None else "fixed",
             max_tokens=config.limits.tokens,
             meter=Meter(new_tokens=session.new_tokens),
             window=config.build.window,
         )
-        for one in engines:
+        for one in engines.opened:
             if isinstance(one, Resizing):
                 one.resized = asker.adapt
         session.gate = asker.gate
@@ -113,12 +123,62 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
             session.gate = None
             session.new_tokens = asker.meter.new_tokens
             await journal.flush()
-            stats = sum((one.stats() for one in engines), EngineStats())
+            stats = sum((one.stats() for one in engines.opened), EngineStats())
             results.add_usage(session.run, journal.usage(), stats, asker.meter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Engines:
+    """Who solves and who judges, and what was opened for them: one engine where both have the same weights."""
+
+    solver: Engine
+    judge: Engine
+    opened: tuple[ModelEngine, ...]
+
+
+async def _engines(stack: AsyncExitStack, config: Config, model: ModelSection, roles: Roles) -> _Engines:
+    judging = config.judge.model or model
+    section, judges_section = _section(config, model), _judge_section(config, judging)
+    engine = await _opened(stack, section, model)
+    if judges_section != section or _weights(judging) != _weights(model):
+        if roles == "solve":
+            unasked = NoEngine("", engine.reasons, (), "the judge was not opened, and is asked", capacity=0)
+            return _Engines(engine, unasked, (engine,))
+        judge = await _opened(stack, judges_section, judging)
+        return _Engines(engine, judge, (engine, judge))
+    if _rendering(judging) == _rendering(model):
+        return _Engines(engine, engine, (engine,))
+    return _Engines(engine, await asyncio.to_thread(engine.rendered, _rendering(judging)), (engine,))
+
+
+def _section(config: Config, model: ModelSection) -> EngineSection:
+    return _named(config.engine, config.model, model)
+
+
+def _judge_section(config: Config, judging: ModelSection) -> EngineSection:
+    if config.judge.engine is None:
+        return _section(config, judging)
+    return _named(config.judge.engine, config.judge.model or config.model, judging)
+
+
+def _named(section: EngineSection, named: ModelSection, model: ModelSection) -> EngineSection:
+    """`engine.served_name` names the model that the user configured; a server's name for other weights is not known."""
+    if _weights(named) == _weights(model):
+        return section
+    return section.model_copy(update={"served_name": None})
+
+
+def _weights(model: ModelSection) -> ModelSection:
+    """What decides which weights are loaded: all but how prompts are rendered and replies are read."""
+    return model.model_copy(update={"reasoning": "auto", **asdict(Rendering())})
+
+
+def _rendering(model: ModelSection) -> Rendering:
+    return Rendering(model.enable_thinking, model.control_tokens)
+
+
 def text_tokenizer(section: EngineSection, model: ModelSection) -> Any | None:
-    """An endpoint's model, if its tokenizer is to be had: some servers give text alone."""
+    """An endpoint's model's tokenizer, if it is available: some servers give text alone."""
     if section.kind != "endpoint":
         return None
     from veridistill.engines.endpoint.model import declare
@@ -127,7 +187,7 @@ def text_tokenizer(section: EngineSection, model: ModelSection) -> Any | None:
     return prompts.tokenizer if prompts is not None else None
 
 
-async def _opened(stack: AsyncExitStack, section: EngineSection, model: ModelSection) -> Engine:
+async def _opened(stack: AsyncExitStack, section: EngineSection, model: ModelSection) -> ModelEngine:
     opening = asyncio.ensure_future(asyncio.to_thread(open_engine, section, model))
     try:
         engine = await asyncio.shield(opening)

@@ -1,8 +1,9 @@
 """The engine of OpenAI-compatible servers: one or many, over HTTP.
 
-`engine` is the engine itself; `open` looks before the first call; `pool` hands calls to servers and `aimd` says how
-many each takes; `body` is what is sent, `wire` the way there, `reply` what comes back, `answers` what follows from it;
-`model` says which model they are held to serve.
+`engine` is the engine itself; `open` checks the servers before the first call; `pool` hands calls to servers and `aimd`
+decides how many each takes; `body` builds requests, `wire` sends them, `reply` reads what comes back, `answers`
+classifies errors; `lifeline` ends all calls at once; `model` is the model that the servers are taken to serve; `doctor`
+and `checks` examine a server for a user.
 """
 
 from veridistill.engines.endpoint.engine import EndpointEngine

@@ -1,7 +1,7 @@
-"""What follows from an answer that is no reply: ask again, ask less, leave a field out, refuse the request, or stop.
+"""What an answer that is no reply means: ask again, ask less, leave a field out, refuse the request, or stop.
 
 Pure functions over status, headers and body. Servers differ in their words; the rules below are by status first, then
-by the words of several servers (vLLM, SGLang, llama.cpp, TGI, hosted ones). What is done about it is `endpoint`'s.
+by the words of several servers (vLLM, SGLang, llama.cpp, TGI, hosted ones). `engine` acts on the result.
 """
 
 import json
@@ -96,8 +96,8 @@ def classify(status: int, headers: Mapping[str, str], body: str, sent: Mapping[s
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds to wait by the header Retry-After (seconds or a date, RFC 9110 §10.2.3), at most `LONGEST_WAIT`.
 
-    None for none, garbage, and what is not ahead. A date counts from the server's own Date where it gives one, for
-    clocks differ.
+    None where there is none, it cannot be read, or it is not in the future. A date counts from the server's own Date
+    where it gives one, since clocks differ.
     """
     value = headers.get("Retry-After", "").strip()
     try:

@@ -1,7 +1,7 @@
 """What is sent for one call: every sampling field, always, for servers have defaults of their own.
 
-A server that does not know a field is sent it no more, but only where nothing is lost: the field asks for no change of
-the distribution, or it stands at the value that changes nothing. Anything else is an error of the configuration.
+A field that a server does not know is left out, but only if nothing is lost: the field does not change the
+distribution, or has its neutral value. Otherwise it is a configuration error.
 """
 
 from dataclasses import dataclass
@@ -44,26 +44,27 @@ _OWN: dict[str, dict[str, Any]] = {
 class Call:
     """One call. `prompt_ids` is the prompt rendered here, None where the server renders it; `seed` None is unseeded.
 
-    `limit` cuts max_tokens, learned from a server that refused more.
+    `template` are arguments for the chat template of a server that renders the prompt. `limit` cuts max_tokens,
+    learned from a server that refused more.
     """
 
     messages: Messages
     prompt_ids: tuple[int, ...] | None
     sampling: Sampling
     seed: int | None
+    template: tuple[tuple[str, bool], ...] = ()
     limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What all calls share: the model's name there, the ids that end a turn, the chat template's arguments.
+    """What all calls share: the model's name, unless a server lists another, and the ids that end a turn.
 
     Without `end_ids` there is no tokenizer here, and no ids are asked for.
     """
 
     model: str
     end_ids: tuple[int, ...] = ()
-    template: tuple[tuple[str, bool], ...] = ()
 
     def url(self, server: Server, call: Call) -> str:
         return server.url + ("/chat/completions" if call.prompt_ids is None else "/completions")
@@ -82,7 +83,7 @@ class Form:
     def _fields(self, server: Server, call: Call) -> dict[str, Any]:
         sampling = call.sampling
         body: dict[str, Any] = {
-            "model": self.model,
+            "model": server.model or self.model,
             **{name: value for name, value in NEUTRAL.items() if name != "repeat_penalty"},
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -100,7 +101,7 @@ class Form:
             body |= {"prompt": list(call.prompt_ids), "stop_token_ids": list(self.end_ids)}
             return body | {"skip_special_tokens": False, "add_special_tokens": False}
         body["messages"] = [message._asdict() for message in call.messages]
-        return body | ({"chat_template_kwargs": dict(self.template)} if self.template else {})
+        return body | ({"chat_template_kwargs": dict(call.template)} if call.template else {})
 
 
 def max_tokens(server: Server, call: Call) -> int:

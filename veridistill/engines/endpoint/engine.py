@@ -1,9 +1,9 @@
 """Any OpenAI-compatible server, or several, as one engine.
 
-`EndpointEngine` sends each call to one of its servers (`endpoint_pool` says which), streams the reply and asks again,
+`EndpointEngine` sends each call to one of its servers (`pool` chooses), streams the reply and asks again,
 here or elsewhere, after faults of transport. Liveness is tokens moved: a stalled request is aborted and asked again,
-and when no server has moved a token for `patience` seconds the engine is down. Whose fault a fault was is found out
-and not guessed: it counts against a request only if the same server moved tokens after it.
+and when no server has moved a token for `patience` seconds the engine is down. A fault counts against a request only if
+the same server moved tokens after it: then the server was not the cause.
 """
 
 import asyncio
@@ -12,27 +12,32 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from veridistill.config import EngineSection
-from veridistill.engines.base import EngineStats
+from veridistill.engines.base import EngineStats, Rendering
+from veridistill.engines.common import Rendered, room_for
 from veridistill.engines.endpoint.aimd import Width
 from veridistill.engines.endpoint.answers import Answer, BadAnswer
 from veridistill.engines.endpoint.body import Call, Form, drop, max_tokens
+from veridistill.engines.endpoint.lifeline import Lifeline
 from veridistill.engines.endpoint.model import Declared
 from veridistill.engines.endpoint.open import (
     TRIAL,
     TRIAL_SAMPLING,
     TRIAL_TIMEOUT,
+    Wanted,
     allow_files,
     hopeless,
     listed,
     settle,
+    unserved,
 )
 from veridistill.engines.endpoint.pool import LONGEST_PAUSE, Faults, Pool, Server
 from veridistill.engines.endpoint.reply import Reply
 from veridistill.engines.endpoint.wire import Key, base_url, exchange, open_session
-from veridistill.errors import ConfigError, EngineDown, RequestRefused, VeridistillError
+from veridistill.errors import ConfigError, EngineDown, RequestRefused
 from veridistill.records import Completion, Messages, Sampling
 
 if TYPE_CHECKING:
@@ -51,84 +56,108 @@ class EndpointEngine:
     """
 
     def __init__(
-        self, section: EngineSection, declared: Declared, served_name: str, *, pause: float = 0.25
+        self, section: EngineSection, declared: Declared, wanted: Wanted, *, pause: float = 0.25
     ) -> None:
         self.fingerprint = declared.fingerprint
         self.reasons = declared.reasons
         self.stop_ids = declared.end_ids
         self._section, self._declared, self._pause = section, declared, pause
         self._key = Key.of(section.api_key_env)
-        self._form = Form(served_name, declared.end_ids, declared.template)
+        self._form = Form(wanted.name or wanted.directory, declared.end_ids)
+        self._wanted, self._guards = wanted, [declared.guard]
         urls = dict.fromkeys(base_url(url) for url in section.urls)
         servers = [Server(url, Width(section.max_width), declared.context) for url in urls]
         self._pool = Pool(servers, self._probe, self._resize, pause)
+        self._lifeline = Lifeline(self._pool, section.patience)
         self.capacity = self._pool.capacity
         self.resized: Callable[[], object] = lambda: None
         self._protocol = "chat" if declared.prompts is None else "completions"
         self._session: aiohttp.ClientSession | None = None
         self._stats = EngineStats()
-        self._ended: VeridistillError | None = None
-        self._leashes: set[asyncio.Timeout] = set()
-        self._watch: asyncio.TimerHandle | None = None
+        self._unserved = ""
         self._proven = False
         self._refused = 0
 
     @classmethod
     def open(
-        cls, section: EngineSection, declared: Declared, served_name: str, *, pause: float = 0.25
+        cls, section: EngineSection, declared: Declared, wanted: Wanted, *, pause: float = 0.25
     ) -> "EndpointEngine":
-        """Check all servers at once, then return the engine. Raises `ConfigError` in seconds if one is unusable."""
-        engine = cls(section, declared, served_name, pause=pause)
+        """Check all servers at once, then return the engine. Raises `ConfigError` in seconds if one is unusable.
+
+        Servers that serve the weights of another round are left out. Where that leaves none, the engine has capacity 0
+        and every call raises `EngineDown`: a run whose replies are all in the journal asks nothing of it.
+        """
+        engine = cls(section, declared, wanted, pause=pause)
         allow_files(section.max_width * len(engine._pool.servers))
         with ThreadPoolExecutor(1) as thread:  # the caller may be inside an event loop, or may not
             thread.submit(asyncio.run, engine._check()).result()
         return engine
 
     async def _check(self) -> None:
-        calls = {"chat": self._call(TRIAL, TRIAL_SAMPLING, 0, "chat")}
+        calls = {"chat": self._trial("chat")}
         if self._declared.prompts is not None and self._section.protocol != "chat":
-            calls = {"completions": self._call(TRIAL, TRIAL_SAMPLING, 0, "completions")} | calls
+            calls = {"completions": self._trial("completions")} | calls
         if self._section.protocol == "completions":
             del calls["chat"]
         async with open_session(self._key) as session:
-            await listed(session, self._pool.servers, self._form.model, self._key)
+            others = await listed(session, self._pool.servers, self._wanted, self._key)
+            self._pool.leave_out(others)
+            if not self._pool.servers:
+                self._unserved, self.capacity = unserved(self._wanted, others), 0
+                return
             self._protocol = await settle(session, self._pool.servers, self._form, calls, self._key)
+        self.capacity = self._pool.capacity
 
     @property
     def protocol(self) -> str:
         """`completions` (prompts rendered here, ids kept) or `chat`, as configured or as the servers take it."""
         return self._protocol
 
+    @property
+    def context_length(self) -> int | None:
+        """The shortest context of the servers in use, as far as they say how long it is."""
+        return min((s.context for s in self._pool.servers if s.context is not None), default=None)
+
+    def rendered(self, rendering: Rendering) -> Rendered:
+        """The same servers, with prompts rendered otherwise."""
+        other = self._declared.rendered(rendering)
+        self._guards.append(other.guard)
+        return Rendered(self, other.fingerprint, other.reasons, partial(self._generate, other))
+
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
         """One sampled reply.
 
         Raises `RequestRefused` for a prompt that is too long, or that a server refuses, or that failed more than
-        `retries` times at servers that answered others meanwhile; `EngineDown` when no server moves tokens. For a
-        key, a model or a field that no reply can come of: `ConfigError`, but after the first reply `EngineDown`.
+        `retries` times at servers that answered others meanwhile; `EngineDown` when no server moves tokens; for a key,
+        a model or a field with which no request can succeed `ConfigError`, or after the first reply `EngineDown`.
         """
-        self._check_open()
-        call = self._call(messages, sampling, seed, self._protocol)
+        return await self._generate(self._declared, messages, sampling, seed)
+
+    async def _generate(
+        self, declared: Declared, messages: Messages, sampling: Sampling, seed: int
+    ) -> Completion:
+        self._lifeline.check()
+        if self._unserved:
+            raise EngineDown(self._unserved)
         self._count(calls=1)
+        call = self._call(declared, messages, sampling, seed, self._protocol)
         try:
-            async with asyncio.timeout(None) as leash:
-                self._hold(leash)
-                try:
-                    return await self._ask(call)
-                finally:
-                    self._leashes.discard(leash)
-        except TimeoutError:
-            self._check_open()
-            raise
+            async with self._lifeline.hold():
+                return await self._ask(call)
         except asyncio.CancelledError:
             self._count(cancelled_calls=1)
             raise
 
-    def _call(self, messages: Messages, sampling: Sampling, seed: int, protocol: str) -> Call:
-        prompts = self._declared.prompts
+    def _call(
+        self, declared: Declared, messages: Messages, sampling: Sampling, seed: int, protocol: str
+    ) -> Call:
         seeded = seed if self._section.seeded else None
-        if protocol == "completions" and prompts is not None:
-            return Call(messages, prompts.ids(messages), sampling, seeded)
-        return Call(self._declared.guard.messages(messages), None, sampling, seeded)
+        if protocol == "completions" and declared.prompts is not None:
+            return Call(messages, declared.prompts.ids(messages), sampling, seeded)
+        return Call(declared.guard.messages(messages), None, sampling, seeded, declared.template)
+
+    def _trial(self, protocol: str) -> Call:
+        return self._call(self._declared, TRIAL, TRIAL_SAMPLING, 0, protocol)
 
     # One request, until it has a reply.
 
@@ -140,7 +169,7 @@ class EndpointEngine:
             started = loop.time()
             try:
                 body = self._body(server, call)
-                return self._replied(await self._send(server, call, body), call)
+                return self._replied(await self._send(server, call, body), server, call)
             except BadAnswer as bad:
                 answer = bad.answer
             finally:
@@ -156,11 +185,8 @@ class EndpointEngine:
                 await self._wait(server, answer, faults)
 
     def _body(self, server: Server, call: Call) -> dict[str, Any]:
-        if max_tokens(server, call) < 1:
-            raise RequestRefused(
-                f"the prompt has {len(call.prompt_ids or ())} tokens, the context of {server.url} "
-                f"{server.context}; shorten it"
-            )
+        if server.context is not None and call.prompt_ids is not None:
+            room_for(len(call.prompt_ids), server.context)
         return self._form.body(server, call)
 
     async def _send(
@@ -187,9 +213,14 @@ class EndpointEngine:
             self._count(cancelled_tokens=num)
             raise
 
-    def _replied(self, reply: Reply, call: Call) -> Completion:
+    def _replied(self, reply: Reply, server: Server, call: Call) -> Completion:
         declared = self._declared
         completion = reply.completion(declared.prompts, declared.end_ids, call.prompt_ids)
+        if completion.finish_reason == "length" and (
+            max_tokens(server, call) < call.sampling.max_tokens
+            or (reply.counts and completion.completion_tokens < call.sampling.max_tokens)
+        ):
+            completion = replace(completion, context=server.context or 0)
         self._count(prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens)
         self._proven, self._refused = True, 0
         return completion
@@ -200,7 +231,7 @@ class EndpointEngine:
         if answer.kind == "refused":
             raise RequestRefused(f"{server.url} refused the request: {answer.text}")
         if answer.kind == "fatal":
-            raise self._end(
+            raise self._lifeline.end(
                 (EngineDown if self._proven else ConfigError)(hopeless(server, answer, self._key))
             )
         if answer.kind == "busy":
@@ -224,7 +255,9 @@ class EndpointEngine:
             self._refused += 1
             what = f"{faults.total} attempts failed; the last answer, from {server.url}: {answer.text}"
             if self._refused > _REFUSED_IN_A_ROW:
-                raise self._end(EngineDown(f"{self._refused} requests in a row were given up: {what}"))
+                raise self._lifeline.end(
+                    EngineDown(f"{self._refused} requests in a row were given up: {what}")
+                )
             raise RequestRefused(f"{what}. Other requests were answered meanwhile")
 
     def _clip(self, call: Call, server: Server, answer: Answer, body: dict[str, Any], faults: Faults) -> None:
@@ -237,7 +270,8 @@ class EndpointEngine:
             call.limit = server.context - answer.prompt
         room = min(max_tokens(server, call), call.limit or asked)
         if faults.clipped > 2 or not 1 <= room < asked:
-            raise RequestRefused(f"{server.url} refused the request as too long: {answer.text}")
+            what = f"{server.url} refused the request as too long: {answer.text}"
+            raise RequestRefused.too_long(what, server.context)
 
     # All requests.
 
@@ -248,7 +282,7 @@ class EndpointEngine:
 
     async def _probe(self, server: Server) -> bool:
         """Whether a server out of service moves a token again, for a prompt known to be harmless."""
-        call = self._call(TRIAL, TRIAL_SAMPLING, 0, self._protocol)
+        call = self._trial(self._protocol)
         try:
             timeout = min(TRIAL_TIMEOUT, self._section.idle_timeout)
             await self._send(server, call, self._form.body(server, call), timeout)
@@ -257,55 +291,17 @@ class EndpointEngine:
             return False
         return True
 
-    def _hold(self, leash: asyncio.Timeout) -> None:
-        """Keep the call where `_end` reaches it, and watch for how long no token moves."""
-        loop = asyncio.get_running_loop()
-        if not self._leashes:
-            self._pool.moved_at = loop.time()
-        self._leashes.add(leash)
-        if self._watch is None:
-            self._watch = loop.call_later(self._section.patience, self._look)
-
-    def _look(self) -> None:
-        loop, patience = asyncio.get_running_loop(), self._section.patience
-        self._watch = None
-        left = self._pool.moved_at + patience - loop.time()
-        if self._leashes and left > 0:
-            self._watch = loop.call_later(left, self._look)
-        elif self._leashes:
-            answers = "; ".join(f"{server.url}: {server.last_answer}" for server in self._pool.servers)
-            self._end(
-                EngineDown(
-                    f"no token moved for {patience:g} s (engine.patience); last answers: {answers}. "
-                    "Run the same command again when the server is back"
-                )
-            )
-
-    def _end(self, error: VeridistillError) -> VeridistillError:
-        """Every call under way fails with the error, and every later one; returns it."""
-        if self._ended is None:
-            self._ended = error
-            for leash in self._leashes:
-                leash.reschedule(asyncio.get_running_loop().time())
-        return error
-
-    def _check_open(self) -> None:
-        if self._ended is not None:
-            raise type(self._ended)(str(self._ended))
-
     def _count(self, **more: int) -> None:
         old = self._stats
         self._stats = replace(old, **{name: getattr(old, name) + value for name, value in more.items()})
 
     def stats(self) -> EngineStats:
         """Cancelled tokens are those that had arrived; what a server sends in groups may be a few more there."""
-        return replace(self._stats, control_tokens=self._declared.guard.num_found)
+        return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
         """End what is under way and close all connections; calls under way fail with `EngineDown`."""
-        self._end(EngineDown("the endpoint engine is closed; open it again"))
-        if self._watch is not None:
-            self._watch.cancel()
+        self._lifeline.close()
         await self._pool.close()
         if self._session is not None:
             await self._session.close()

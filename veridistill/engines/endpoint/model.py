@@ -1,4 +1,4 @@
-"""Which model an endpoint is held to serve: its identity, and its tokenizer where there is one.
+"""Which model an endpoint is taken to serve: its identity, and its tokenizer if available.
 
 The identity is what the user declares, never an address. A model directory at hand gives the fingerprint that the
 same files have in every engine (`checkpoint`); a Hub id and a bare name count by themselves and their revision, and
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from veridistill.config import ModelSection
+from veridistill.engines.base import Rendering
 from veridistill.engines.chat import Guard, Prompts
-from veridistill.engines.checkpoint import Checkpoint, files_hash
+from veridistill.engines.checkpoint import Checkpoint, adapter_identity
 from veridistill.errors import ConfigError, missing_extra
 
 Protocol = Literal["auto", "chat", "completions"]
@@ -36,14 +37,35 @@ class Declared:
     end_ids: tuple[int, ...] = ()
     context: int | None = None
     reasons: bool = False
+    source: "_Source | None" = None
+
+    def rendered(self, rendering: Rendering) -> "Declared":
+        """The same model with prompts rendered otherwise."""
+        assert self.source is not None
+        settings = {"enable_thinking": rendering.enable_thinking, "control_tokens": rendering.control_tokens}
+        model = self.source.model.model_copy(update=settings)
+        return declare(model, self.source.directory, self.source.protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a model was declared from."""
+
+    model: ModelSection
+    directory: str
+    protocol: Protocol
 
 
 def declare(model: ModelSection, directory: str, protocol: Protocol) -> Declared:
     """What the configuration says of the model.
 
     A directory's fingerprint counts `model.dtype`; `auto`, which only the server could resolve, counts as a word of
-    its own. Raises `ConfigError` when the protocol needs a tokenizer and none is to be had.
+    its own. Raises `ConfigError` when the protocol needs a tokenizer and none is available.
     """
+    return replace(_declared(model, directory, protocol), source=_Source(model, directory, protocol))
+
+
+def _declared(model: ModelSection, directory: str, protocol: Protocol) -> Declared:
     more = (_adapter(model.lora),) if model.lora else ()
     if Path(directory).is_dir():
         if importlib.util.find_spec("transformers") is None:
@@ -82,12 +104,11 @@ def _open(directory: str, model: ModelSection) -> Checkpoint:
 def _adapter(path: str) -> str:
     """A LoRA adapter as the engine `vllm` counts its files; one that is not here counts by its name."""
     directory = Path(path).expanduser()
-    file = directory / "adapter_config.json"
-    return files_hash(directory) + file.read_text(encoding="utf-8") if file.is_file() else path
+    return adapter_identity(directory) if (directory / "adapter_config.json").is_file() else path
 
 
 def _fetched(model: ModelSection) -> str | None:
-    """The directory of a Hub id's tokenizer, without its weights; None for a name that is none, or is not to be had."""
+    """The directory of a Hub id's tokenizer, without weights; None for no Hub id, or one that cannot be fetched."""
     if model.path.count("/") != 1 or model.path.startswith((".", "/", "~")):
         return None
     if any(importlib.util.find_spec(needed) is None for needed in ("huggingface_hub", "transformers")):

@@ -1,12 +1,15 @@
-"""What is checked before the first call: is every server there, does it serve the model, does it take what is sent.
+"""Checks before the first call: is every server up, does it serve the model, does it accept what is sent.
 
 All URLs are asked at once, so a wrong one is one clear `ConfigError` within seconds. A trial request of a few tokens
-settles what no listing tells: the key, the protocol, the fields.
+settles what a listing does not say: the key, the protocol, the fields.
 """
 
 import asyncio
+import os
+import re
 import resource
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from veridistill.engines.endpoint.answers import Answer, BadAnswer
@@ -29,7 +32,7 @@ _TRIES = 12  # a server may name the fields that it does not know one at a time
 
 
 def allow_files(num_connections: int) -> None:
-    """Raise this process's soft limit of open files, often 1,024, to what so many connections need.
+    """Raise this process's soft limit of open files, often 1,024, to what the connections need.
 
     Where the hard limit is lower, `engine.max_width` must be: raises `ConfigError`.
     """
@@ -44,14 +47,67 @@ def allow_files(num_connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-async def listed(
-    session: "aiohttp.ClientSession", servers: Sequence[Server], served_name: str, key: Key
-) -> None:
-    """Find the model among those that each server lists; a server without a listing is taken at its word.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The model that servers are asked for: by the `name` that the user gave it there, or by its `directory`.
 
-    Raises one `ConfigError` for all servers that are unreachable, refuse the key or serve something else.
+    Of a model that a run has trained (`is_trained`) a name proves nothing, since servers go on with the weights that
+    they were started with: such a model is wanted by its directory alone, and a server has to list that.
     """
-    _raise_all(await asyncio.gather(*(_listed(session, server, served_name, key) for server in servers)))
+
+    directory: str
+    name: str | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        return self.name is None and is_round(self.directory)
+
+    def entry(self, models: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """The model among those that a server lists: by its name, or by the directory as `id` or `root` (vLLM)."""
+        if self.name is not None:
+            return next((model for model in models if model.get("id") == self.name), None)
+        named = [model for model in models if model.get("id") == self.directory]
+        rooted = [model for model in models if _same_path(model.get("root"), self.directory)]
+        return next(iter(named + rooted), None)
+
+
+def is_round(path: object) -> bool:
+    """Whether a path is that of a model which a run has trained: `RUN/rounds/N/model`."""
+    return isinstance(path, str) and re.search(r"(^|/)rounds/\d+/model/?$", path) is not None
+
+
+def _same_path(path: object, directory: str) -> bool:
+    return isinstance(path, str) and "/" in path and os.path.realpath(path) == os.path.realpath(directory)
+
+
+async def listed(
+    session: "aiohttp.ClientSession", servers: Sequence[Server], wanted: Wanted, key: Key
+) -> dict[Server, str]:
+    """Find the model among those that each server lists; returns the servers that serve other weights, and what.
+
+    A server without a listing is taken at its word, but not for a trained model. A server that lists a model of
+    another round is one that serves other weights now. Raises one `ConfigError` for all servers that are unreachable,
+    refuse the key or list something else.
+    """
+    found = await asyncio.gather(*(_listed(session, server, wanted, key) for server in servers))
+    _raise_all([one for one in found if isinstance(one, str)])
+    return {s: one.lists for s, one in zip(servers, found, strict=True) if isinstance(one, _OtherWeights)}
+
+
+def unserved(wanted: Wanted, others: Mapping[Server, str]) -> str:
+    """The message for a call that no server can answer with the right weights."""
+    seen = "; ".join(f"{server.url}: {lists}" for server, lists in others.items())
+    if wanted.is_trained:
+        advice = (
+            f"Serve this directory under its path, for example by `vllm serve {wanted.directory}`, or by the option for"
+            " the model's name of another server, and name that server in engine.urls"
+        )
+    else:
+        advice = "What the journal holds of it is used, but this call is not there: serve that model again"
+    return (
+        f"no server of engine.urls shows that it serves {wanted.name or wanted.directory} ({seen}). {advice}; "
+        "then run the same command again"
+    )
 
 
 async def settle(
@@ -75,16 +131,28 @@ def _raise_all(faults: Sequence[str | None]) -> None:
         raise ConfigError("\n".join(messages))
 
 
-async def _listed(session: "aiohttp.ClientSession", server: Server, served_name: str, key: Key) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _OtherWeights:
+    lists: str
+
+
+async def _listed(
+    session: "aiohttp.ClientSession", server: Server, wanted: Wanted, key: Key
+) -> _OtherWeights | str | None:
+    """What is wrong with a server, or None for one that serves the model."""
     models = await listing(session, server, key)
-    if models is None or isinstance(models, str):
+    if isinstance(models, str):
         return models
-    for model in models:
-        if model.get("id") == served_name:
-            server.owner = str(model.get("owned_by", ""))
-            server.context = context_length(model) or server.context
-            return None
-    return f"{server.url} serves no model {served_name!r}; {_names(models)}"
+    if models is None:
+        return _OtherWeights("it has no listing of models") if wanted.is_trained else None
+    if (model := wanted.entry(models)) is not None:
+        server.model, server.owner = str(model.get("id")), str(model.get("owned_by", ""))
+        server.context = context_length(model) or server.context
+        return None
+    if wanted.is_trained or any(is_round(model.get("id")) or is_round(model.get("root")) for model in models):
+        names = ", ".join(str(model.get("id")) for model in models) or "nothing"
+        return _OtherWeights(f"it lists {names}")
+    return f"{server.url} serves no model {wanted.name or wanted.directory!r}; {_names(models)}"
 
 
 async def listing(
@@ -136,7 +204,7 @@ def context_length(model: Mapping[str, Any]) -> int | None:
 async def _tried(
     session: "aiohttp.ClientSession", server: Server, form: Form, call: Call, key: Key
 ) -> str | None:
-    """What is wrong with a server, or None. One that is merely busy or slow is left for the run to deal with."""
+    """What is wrong with a server, or None. A server that is merely busy or slow passes: the run copes with that."""
     answer = Answer("broken", "nothing")
     broken = 0
     for _ in range(_TRIES):

@@ -20,17 +20,19 @@ LONGEST_PAUSE = 30.0  # seconds between two probes, or without a call after push
 
 @dataclass(eq=False, slots=True)
 class Server:
-    """One base URL and what is known of it. Times are the event loop's; `dropped` are fields that it does not know.
+    """One base URL and what is known about it. Times are the event loop's; `dropped` are fields that it does not know.
 
     `ready_at`: no call before then. `moved_at`: when it last moved a token. `faults`, and round trips with
     `pushbacks`: in a row.
-    `context`: tokens of prompt and reply together, None when it does not say.
+    `context`: tokens of prompt and reply together, None when it does not say. `model`: the name by which it lists the
+    model, empty where it lists none.
     """
 
     url: str
     width: Width
     context: int | None = None
     owner: str = ""
+    model: str = ""
     dropped: set[str] = field(default_factory=set)
     in_service: bool = True
     ready_at: float = 0.0
@@ -86,6 +88,10 @@ class Pool:
         self._probe, self._resized, self._pause = probe, resized, pause
         self._waiting: deque[_Waiting] = deque()
         self._probing: dict[Server, asyncio.Task[None]] = {}
+
+    def leave_out(self, others: Collection[Server]) -> None:
+        """Take servers out for good, before the first call."""
+        self.servers = tuple(server for server in self.servers if server not in others)
 
     @property
     def capacity(self) -> int:

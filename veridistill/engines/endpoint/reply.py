@@ -1,7 +1,7 @@
 """A streamed reply, put together: server-sent events to JSON, JSON to text, ids and counts.
 
 Servers give reasoning inline, as `reasoning` or as `reasoning_content`; here it always ends up as the model wrote it,
-`<think>` and `</think>` included, closed only if the reply went on after it. What a reply means is `decide`'s.
+`<think>` and `</think>` included, closed only if the reply went on after it. `decide` reads the reply.
 """
 
 import json
@@ -128,6 +128,11 @@ class Reply:
         return tuple(self._ids) if self._ids and whole else None
 
     @property
+    def counts(self) -> bool:
+        """Whether the server says how many tokens it sampled."""
+        return self._counted("completion_tokens") is not None
+
+    @property
     def prompt_tokens(self) -> int:
         counted = self._counted("prompt_tokens")
         return len(self.prompt_ids or ()) if counted is None else counted
@@ -166,7 +171,7 @@ class Reply:
     ) -> Completion:
         """The record. With a tokenizer and all ids the text is decoded here, so that it is what was sampled.
 
-        Without a tokenizer no ids are kept: nobody could read them, or tell which of them end a turn.
+        Without a tokenizer no ids are kept: they could not be decoded, and which of them end a turn is not known.
         """
         ids = self.token_ids() if prompts is not None else None
         text = self.text
@@ -195,7 +200,7 @@ def broken(what: str) -> BadAnswer:
 
 
 def _error(error: Any) -> Answer:
-    """An error inside a stream has its status in `code`; without one it is the server's fault."""
+    """An error inside a stream has its status in `code`; without one it counts as a server error (500)."""
     code = error.get("code") if isinstance(error, dict) else None
     return classify(
         code if isinstance(code, int) and code >= 400 else 500, {}, json.dumps({"error": error}), {}

@@ -74,7 +74,7 @@ class Key:
 
 
 def open_session(key: Key) -> "aiohttp.ClientSession":
-    """A session without cookies, proxies and limits of its own: how much is asked at once is the pool's to say."""
+    """A session without cookies, proxies and limits of its own: the pool limits how much is asked at once."""
     try:
         import aiohttp
     except ImportError:
@@ -95,7 +95,7 @@ async def exchange(
     key: Key,
     moved: Callable[[int], object] = lambda num: None,
 ) -> Reply:
-    """POST a request and read its reply; `moved` is told of tokens as they come.
+    """POST a request and read its reply; `moved` is called with the number of tokens as they come.
 
     Raises `BadAnswer` for everything else, also when no token came for `idle_timeout` seconds: bytes that are no
     tokens do not count. Cancelling closes the connection, which ends the request in the server.

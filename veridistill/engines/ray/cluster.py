@@ -1,7 +1,7 @@
-"""A Ray cluster as the `ray` engine finds it: joined or started, what a replica asks of it and whether there is room.
+"""The Ray cluster under the `ray` engine: joined or started, what a replica needs of it, and whether there is room.
 
-Also what replicas are given: their section and model with paths that hold on other nodes. The replicas' lives are
-`ray`'s.
+Also what replicas are given: their section and model, with paths that are valid on other nodes. `pool` supervises the
+replicas.
 """
 
 import logging
@@ -46,7 +46,7 @@ def connect(address: str | None) -> bool:
 
 
 def _hush() -> None:
-    """What dies is told by the engine; Ray tells it too, at length and on stdout, which is data here."""
+    """Silence Ray: the engine reports deaths itself, and Ray would print them on stdout, which is data here."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *_, **__: None
@@ -56,14 +56,14 @@ def _hush() -> None:
 
 
 def _reached(address: str) -> None:
-    """Raise `OSError` at once where nobody answers: Ray tries for many minutes."""
+    """Raise `OSError` at once where nothing answers: Ray would try for many minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def demand(section: EngineSection) -> dict[str, float]:
-    """What one replica asks of its node; needs Ray connected."""
+    """The resources that one replica needs of its node; Ray must be connected."""
     gpus = section.actor_gpus
     if gpus is None and section.kind == "vllm":
         gpus = float(section.tensor_parallel * section.data_parallel)
@@ -97,9 +97,9 @@ def no_room(demand: dict[str, float], what: str) -> ConfigError:
     has = ", ".join(f"{name} {total.get(name, 0):g} ({free.get(name, 0):g} free)" for name in sorted(names))
     asked = ", ".join(f"{name} {amount:g}" for name, amount in demand.items() if amount)
     return ConfigError(
-        f"engine.kind=ray: a replica that asks for {asked or 'nothing'} {what}; its {len(_nodes())} nodes have {has}"
-        " together; change engine.actor_gpus, actor_cpus or actor_resources, add nodes, or, without GPUs, set"
-        " engine.replica=local"
+        f"engine.kind=ray: a replica that asks for {asked or 'nothing'} {what}; the cluster's {len(_nodes())} nodes"
+        f" have {has} together; change engine.actor_gpus, actor_cpus or actor_resources, add nodes, or set"
+        " engine.replica=local where there are no GPUs"
     )
 
 

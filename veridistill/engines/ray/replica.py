@@ -1,8 +1,8 @@
 """What runs inside a Ray actor: another engine, asked in batches.
 
 A call to an actor costs about a millisecond of CPU whatever is in it, so requests and replies travel in groups: `put`
-brings all requests that came in one turn of the driver's event loop, `take` waits for replies and returns all that are
-ready. This module needs no Ray. Which replica gets what, and what happens when one dies, is `ray`'s.
+brings all requests of one turn of the driver's event loop, `take` waits for replies and returns all that are ready.
+This module needs no Ray. `routing` chooses the replica for a request, `pool` deals with deaths.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from veridistill.config import EngineSection, ModelSection
-from veridistill.engines.base import Engine, EngineStats
+from veridistill.engines.base import Engine, EngineStats, ModelEngine, Rendering
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, VeridistillError
 from veridistill.records import Completion, Messages, Sampling
 
@@ -24,12 +24,13 @@ PULSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request on its way to a replica; `number` is the driver's name for it."""
+    """A request on its way to a replica, numbered by the driver; `rendering` None: the engine's own prompts."""
 
     number: int
     messages: Messages
     sampling: Sampling
     seed: int
+    rendering: Rendering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Described:
     fingerprint: str
     reasons: bool
     stop_ids: tuple[int, ...]
+    context_length: int | None
     capacity: int
     place: str
 
@@ -52,7 +54,7 @@ Outcome = Completion | RequestRefused | EngineDown | ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of requests since the last report, and how the engine stands."""
+    """Outcomes of requests since the last report, and the engine's present counts and capacity."""
 
     outcomes: tuple[tuple[int, Outcome], ...]
     stats: EngineStats
@@ -65,7 +67,8 @@ class Replica:
     def __init__(self, section: EngineSection, model: ModelSection) -> None:
         self._section = section
         self._model = model
-        self._engine: Engine | None = None
+        self._engine: ModelEngine | None = None
+        self._rendered: dict[Rendering, Engine] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._outcomes: list[tuple[int, Outcome]] = []
         self._news = asyncio.Event()
@@ -82,9 +85,27 @@ class Replica:
         except VeridistillError as error:
             return ConfigError(str(error)) if isinstance(error, ConfigError) else error
         self._engine = engine
+        return await self.describe(None)
+
+    async def describe(self, rendering: Rendering | None) -> Described:
+        engine = self._asked_with(rendering)
         return Described(
-            engine.fingerprint, engine.reasons, engine.stop_ids, engine.capacity, await self.place()
+            engine.fingerprint,
+            engine.reasons,
+            engine.stop_ids,
+            engine.context_length,
+            engine.capacity,
+            await self.place(),
         )
+
+    def _asked_with(self, rendering: Rendering | None) -> Engine:
+        """The engine, or its weights with prompts rendered otherwise."""
+        assert self._engine is not None
+        if rendering is None:
+            return self._engine
+        if rendering not in self._rendered:
+            self._rendered[rendering] = self._engine.rendered(rendering)
+        return self._rendered[rendering]
 
     async def put(self, requests: Sequence[Asked], cancelled: Sequence[int]) -> None:
         for request in requests:
@@ -95,10 +116,10 @@ class Replica:
                 running.cancel()
 
     async def _answer(self, request: Asked) -> None:
-        assert self._engine is not None
         outcome: Outcome
         try:
-            outcome = await self._engine.generate(request.messages, request.sampling, request.seed)
+            engine = self._asked_with(request.rendering)
+            outcome = await engine.generate(request.messages, request.sampling, request.seed)
         except (RequestRefused, EngineDown, ConfigError) as error:
             outcome = error
         except Exception as bug:  # the engine boundary

@@ -1,4 +1,4 @@
-"""The engine that is vLLM in this program: `engine` itself, and `watch`, which ends vLLM's processes after a kill."""
+"""vLLM in this program: `engine`, the `processes` that it starts, a LoRA `adapter`, and `watch`."""
 
 from veridistill.engines.vllm.engine import VllmEngine
 

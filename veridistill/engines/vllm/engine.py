@@ -7,28 +7,24 @@ and may run in any thread; after that one event loop uses the engine.
 """
 
 import asyncio
-import contextlib
 import gc
 import itertools
-import json
-import multiprocessing
 import os
 import secrets
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Literal
 
-from veridistill.engines.base import EngineStats
-from veridistill.engines.chat import ControlTokens
-from veridistill.engines.checkpoint import Checkpoint, files_hash, line_of
-from veridistill.engines.vllm import watch
+from veridistill.engines.base import ControlTokens, EngineStats, Rendering
+from veridistill.engines.chat import Prompts
+from veridistill.engines.checkpoint import Checkpoint, line_of
+from veridistill.engines.common import Rendered, context_of_cut, room_for
+from veridistill.engines.vllm.adapter import Adapter
+from veridistill.engines.vllm.processes import start, start_watcher, stop
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
 from veridistill.records import Completion, Messages, Sampling, TokenIds
 
@@ -42,9 +38,10 @@ _ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB; read on machines without a GPU, where vLLM takes 90 % of the memory
 }
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the LoRA ranks that vLLM has room for
 _BATCHED_TOKENS = 8192
-_GRACE = 10.0  # seconds that processes have to end before they are killed
+_FEW_CPUS = 8
+_ATTEMPTS = 3  # of one request that vLLM ends with an error of its own
+_FAILED_IN_A_ROW = 16  # requests given up without a reply between them: then it is not the requests
 
 
 class VllmEngine:
@@ -56,13 +53,14 @@ class VllmEngine:
         processes: list[BaseProcess],
         watcher: "subprocess.Popen[bytes]",
         checkpoint: Checkpoint,
-        fingerprint: str,
+        identity: tuple[str, ...],
         seeded: bool,
         lora: Any,
         capacity: int,
     ) -> None:
+        """`identity` is what the fingerprint holds beside the files: the dtype and the adapter."""
         self.capacity = capacity
-        self.fingerprint = fingerprint
+        self.fingerprint = checkpoint.fingerprint(*identity)
         self.prompts = checkpoint.prompts
         self.reasons = checkpoint.prompts.reasons
         self.stop_ids = checkpoint.end_ids
@@ -71,7 +69,9 @@ class VllmEngine:
         self._watcher = watcher
         self._lora = lora
         self._seeded = seeded
-        self._end_ids = frozenset(checkpoint.end_ids)
+        self._checkpoint, self._identity = checkpoint, identity
+        self._guards = [checkpoint.prompts.guard]
+        self._failed = 0  # requests given up since the last reply
         self._processes = processes
         self._numbers = itertools.count()
         self._works: dict[str, asyncio.Task[Any]] = {}  # requests inside vLLM
@@ -99,19 +99,21 @@ class VllmEngine:
         """Start vLLM on a directory or a Hub id; its code is never taken from there.
 
         `capacity` is a quarter more than the sequences that are decoded together, so that a free place is filled at
-        once. `seeded` False lets vLLM draw from one generator: faster, and no reply can be had again.
-        Raises `ConfigError` for a model or settings that cannot be used, before vLLM is loaded where that can be told
-        from the files; `MissingExtra` without vLLM.
+        once. `seeded` False lets vLLM draw from one generator: faster, but no reply can be repeated.
+        Raises `ConfigError` for a model or settings that cannot be used, before vLLM is loaded where the files show it;
+        `MissingExtra` without vLLM.
         """
         if find_spec("vllm") is None or find_spec("transformers") is None:
             raise missing_extra("engine.kind=vllm", "vllm")
         checkpoint = Checkpoint.open(path, revision, enable_thinking, control_tokens)
-        adapter = None if lora is None else _Adapter.open(lora)
+        adapter = None if lora is None else Adapter.open(lora)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
+        if on_cpu and tensor_parallel == data_parallel == 1:
+            use_few_cpus()
         resolved = dtype if dtype != "auto" else ("float32" if on_cpu else "bfloat16")
         settings: dict[str, Any] = {
             "model": str(checkpoint.directory),
@@ -136,38 +138,52 @@ class VllmEngine:
             settings |= {"enable_chunked_prefill": False, "max_num_batched_tokens": whole}
         if adapter is not None:
             settings |= {"enable_lora": True, "max_lora_rank": adapter.rank}
-        watcher = _watcher()
-        fingerprint = checkpoint.fingerprint(resolved, *([adapter.fingerprint] if adapter else []))
+        watcher = start_watcher()
+        llm, vllms = start(settings, watcher)
+        identity = (resolved, adapter.fingerprint) if adapter else (resolved,)
         capacity = max_num_seqs * data_parallel * 5 // 4
-        return cls(
-            *_start(settings, watcher),
-            watcher,
-            checkpoint,
-            fingerprint,
-            seeded,
-            adapter and adapter.request(),
-            capacity,
-        )
+        return cls(llm, vllms, watcher, checkpoint, identity, seeded, adapter and adapter.request(), capacity)
+
+    def rendered(self, rendering: Rendering) -> Rendered:
+        """The same weights, in the same vLLM, with prompts rendered otherwise."""
+        other = self._checkpoint.rendered(rendering)
+        self._guards.append(other.prompts.guard)
+        generate = partial(self._generate, other.prompts)
+        return Rendered(self, other.fingerprint(*self._identity), other.prompts.reasons, generate)
 
     async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
         """One sampled reply.
 
-        Raises `RequestRefused` when prompt and one token exceed the context, `ConfigError` for a temperature and the
-        like that vLLM takes in no request.
+        Raises `RequestRefused` when the context leaves no room for a token or vLLM fails at this request again and
+        again, `ConfigError` for a temperature and the like that vLLM takes in no request.
         """
-        if self._closed:
-            raise EngineDown("the vllm engine is closed; open it again")
-        ids = self.prompts.ids(messages)
-        if len(ids) >= self.context_length:
-            raise RequestRefused(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context_length}; shorten it"
-            )
+        return await self._generate(self.prompts, messages, sampling, seed)
+
+    async def _generate(
+        self, prompts: Prompts, messages: Messages, sampling: Sampling, seed: int
+    ) -> Completion:
+        self._check_open()
+        self._count(calls=1)
+        ids = prompts.ids(messages)
+        room_for(len(ids), self.context_length)
+        for _ in range(_ATTEMPTS):
+            output = await self._asked(ids, sampling, seed)
+            if (reason := str(output.finish_reason)) not in ("error", "abort"):
+                return self._completion(ids, output, sampling)
+            self._check_open()  # `close` aborts what is under way
+        self._failed += 1
+        what = f"vLLM ended the request {_ATTEMPTS} times with finish reason {reason}"
+        if self._failed > _FAILED_IN_A_ROW:
+            raise EngineDown(f"{self._failed} requests in a row failed: {what}; its own messages say why")
+        raise RequestRefused(what)
+
+    async def _asked(self, ids: tuple[int, ...], sampling: Sampling, seed: int) -> Any:
+        """vLLM's final output for one attempt. Cancelling ends the request inside vLLM."""
         name = str(next(self._numbers))
         work = asyncio.create_task(self._work(name, ids, sampling, seed))
         self._works[name] = work
-        self._count(calls=1, prompt_tokens=len(ids))
         try:
-            return self._completion(ids, await asyncio.shield(work))
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
             abort = asyncio.create_task(self._abort(name, work))
             self._aborts.add(abort)  # the loop keeps no task alive
@@ -177,6 +193,10 @@ class VllmEngine:
         finally:
             if work.done():
                 self._works.pop(name, None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineDown("the vllm engine is closed; open it again")
 
     def _params(self, sampling: Sampling, num_prompt: int, seed: int) -> Any:
         from vllm import SamplingParams
@@ -215,18 +235,18 @@ class VllmEngine:
             raise self._down(error) from error
         raise EngineDown("vLLM ended a request without an answer")
 
-    def _completion(self, ids: tuple[int, ...], output: Any) -> Completion:
-        if output.finish_reason == "abort":  # by close: whoever cancels does not come here
-            raise EngineDown("the vllm engine was closed")
-        sampled = tuple(output.token_ids)
-        self._count(completion_tokens=len(sampled))
+    def _completion(self, ids: tuple[int, ...], output: Any, sampling: Sampling) -> Completion:
+        sampled, reason = tuple(output.token_ids), str(output.finish_reason)
+        self._failed = 0
+        self._count(prompt_tokens=len(ids), completion_tokens=len(sampled))
         return Completion(
-            text=self.prompts.text(sampled[:-1] if sampled and sampled[-1] in self._end_ids else sampled),
-            finish_reason=str(output.finish_reason),
+            text=self.prompts.text(sampled[:-1] if sampled and sampled[-1] in self.stop_ids else sampled),
+            finish_reason=reason,
             prompt_tokens=len(ids),
             completion_tokens=len(sampled),
             token_ids=TokenIds(sampled),
             prompt_token_ids=TokenIds(ids),
+            context=context_of_cut(reason, len(sampled), sampling, self.context_length),
         )
 
     async def _abort(self, name: str, work: "asyncio.Task[Any]") -> None:
@@ -260,7 +280,7 @@ class VllmEngine:
         self._stats = replace(old, **{name: getattr(old, name) + value for name, value in more.items()})
 
     def stats(self) -> EngineStats:
-        return replace(self._stats, control_tokens=self.prompts.guard.num_found)
+        return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
         """End vLLM's processes, and with them the weights; calls under way fail with `EngineDown`."""
@@ -272,105 +292,18 @@ class VllmEngine:
         llm, self._llm = self._llm, None
         if llm.output_handler is not None:
             llm.output_handler.cancel()  # else it reports the end of the processes as a death
-        await asyncio.to_thread(_stop, llm, self._processes)
+        await asyncio.to_thread(stop, llm, self._processes)
         self._watcher.kill()
         self._watcher.wait()
         del llm
-        gc.collect()  # what is left of vLLM's client at the program's end complains
+        gc.collect()  # vLLM's client warns if it is still there at the program's end
 
 
-@dataclass(frozen=True, slots=True)
-class _Adapter:
-    """A LoRA adapter, as far as it must be known before vLLM is loaded."""
+def use_few_cpus() -> None:
+    """Let vLLM's threads use every CPU of a small machine: by itself it leaves one out, half of a machine with two.
 
-    directory: Path
-    rank: int
-    fingerprint: str
-
-    @classmethod
-    def open(cls, path: str) -> "_Adapter":
-        directory = Path(path).expanduser()
-        file = directory / "adapter_config.json"
-        try:
-            text = file.read_text(encoding="utf-8")
-            rank = json.loads(text)["r"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"model.lora: {directory} holds no LoRA adapter ({line_of(error)})") from None
-        if not isinstance(rank, int) or not 1 <= rank <= _RANKS[-1]:
-            raise ConfigError(f"model.lora: vLLM takes ranks from 1 to {_RANKS[-1]}, {file} has {rank}")
-        return cls(directory, next(fits for fits in _RANKS if fits >= rank), files_hash(directory) + text)
-
-    def request(self) -> Any:
-        from vllm.lora.request import LoRARequest
-
-        return LoRARequest("adapter", 1, str(self.directory))
-
-
-def _watcher() -> "subprocess.Popen[bytes]":
-    """Ends vLLM's processes should this one be killed."""
-    nowhere = subprocess.DEVNULL
-    command = [sys.executable, watch.__file__, str(os.getpid())]
-    return subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
-
-
-def _start(settings: dict[str, Any], watcher: "subprocess.Popen[bytes]") -> tuple[Any, list[BaseProcess]]:
-    """A running AsyncLLM and its processes. Raises `ConfigError` with vLLM's own words."""
-    from vllm import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    where, others = settings["model"], _processes()
-    try:
-        arguments = AsyncEngineArgs(**settings)
-        # In no variable here: vLLM keeps errors of optional imports, their frames, and so what this one holds.
-        with _deaf_to_interrupts():
-            return AsyncLLM.from_engine_args(arguments), _processes(others)
-    except Exception as error:  # the engine boundary: vLLM raises what its parts raise
-        watcher.kill()
-        watcher.wait()
-        _join(_processes(others), _GRACE)
-        raise ConfigError(
-            f"engine.kind=vllm cannot serve {where} ({_reason(error)}); what vLLM wrote before says more. "
-            "Less memory is needed with a smaller engine.max_model_len, engine.max_num_seqs or engine.gpu_memory"
-        ) from None
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started here never see Ctrl-C, which the terminal sends to all: this program alone decides.
-
-    They inherit the signal mask of the thread that starts them. The resource tracker, which multiprocessing starts
-    on first use, lifts the mask of that thread: it is started before.
+    On a larger one its own choice stands (one socket, no hyper-threads), as does a user's everywhere.
     """
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _processes(others: Sequence[BaseProcess] = ()) -> list[BaseProcess]:
-    """vLLM's own among the children of this process, without those of another engine here (a judge's)."""
-    children = multiprocessing.active_children()
-    return [p for p in children if p.name.startswith(("EngineCore", "VLLM")) and p not in others]
-
-
-def _join(processes: list[BaseProcess], seconds: float) -> None:
-    for process in processes:
-        process.join(seconds)
-
-
-def _stop(llm: Any, processes: list[BaseProcess]) -> None:
-    llm.shutdown(timeout=_GRACE)
-    _join(processes, _GRACE)
-    for process in processes:
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _reason(error: Exception) -> str:
-    """pydantic says what is wrong after a line that counts the errors, and shows all values after it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = "".join(lines[1:2] or lines[:1]).partition(" [type=")[0].removeprefix("Value error, ")
-    return reason.rstrip(".") or type(error).__name__
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) <= _FEW_CPUS:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cpus)))

@@ -12,7 +12,7 @@ import time
 
 
 def watch(parent: int) -> None:
-    """Returns when process `parent`, which must be this one's, has ended, and with it vLLM's."""
+    """Wait until `parent`, the process that started this one, has ended; then kill its vLLM processes."""
     import psutil
 
     found: set[psutil.Process] = set()
