@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from veridistill.runs import ablate, pipeline, results
 from veridistill import cli, config
 from veridistill.calls import replay
-from veridistill.data import tables
 from veridistill.config import Config
+from veridistill.data import tables
+from veridistill.data.rundir import RunDir, opened
 from veridistill.engines.base import Engine
 from veridistill.errors import ConfigError
 from veridistill.records import Sampling
 from veridistill.report.progress import Progress
-from veridistill.data.rundir import RunDir, opened
+from veridistill.runs import ablate, pipeline, results
 from veridistill.runs.session import Session
 
 QUESTIONS = 24

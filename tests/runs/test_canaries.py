@@ -11,16 +11,26 @@ import pytest
 
 from tests.harness import distil_all, kept, make_plan, make_seeds
 from veridistill.calls.ask import Asker
-from veridistill.runs.canaries import INDEX, Canaries, Kind, Planted, chosen, fault, kind_of, other_than, plant
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
 from veridistill.config import BuildSection
 from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
 from veridistill.engines.scripted import Script, ScriptedEngine, role_of
 from veridistill.errors import RequestRefused
-from veridistill.calls.gate import Gate
-from veridistill.calls.journal import Journal
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Domain, Messages, Sampling, Seed
+from veridistill.runs.canaries import (
+    INDEX,
+    Canaries,
+    Kind,
+    Planted,
+    chosen,
+    fault,
+    kind_of,
+    other_than,
+    plant,
+)
 
 SPARROW = Seed("sparrow", "How far does a sparrow fly before winter when snow falls early?")
 LEDGER = Seed("ledger", "Which digit ends the merchant's ledger, written backwards twice?")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.harness import STAGES, distil_all, fast_directory, kept, make_plan, make_seeds
+from veridistill.audit.shares import Clustered
 from veridistill.calls.ask import audited
 from veridistill.config import BuildSection
 from veridistill.engines.scripted import Script, ScriptedEngine
-from veridistill.audit.shares import Clustered
-from veridistill.runs.funnel import Audit, Funnel
 from veridistill.method import Distilled, Plan
+from veridistill.runs.funnel import Audit, Funnel
 
 PLAN = make_plan(4, 3)
 SCRIPT = Script(invalid=0.1)

@@ -13,10 +13,10 @@ import pytest
 
 from tests.commands import kept, questions, settings, veridistill
 from veridistill.config import load
+from veridistill.data.rundir import forked_journals, opened, stored_config
 from veridistill.engines.scripted import ScriptedEngine
 from veridistill.errors import ConfigError, RunLocked
 from veridistill.runs.merge import merge, missing
-from veridistill.data.rundir import forked_journals, opened, stored_config
 
 
 def merged(parts: Sequence[Path], out: Path) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from veridistill.runs import session
 from veridistill.config import Config, EngineSection, ModelSection, parse
+from veridistill.data.rundir import opened
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.errors import ConfigError
 from veridistill.report.progress import Progress
-from veridistill.data.rundir import opened
+from veridistill.runs import session
 from veridistill.runs.session import Session, serving
 
 

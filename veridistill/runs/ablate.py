@@ -6,22 +6,22 @@ together with what the lazy policy would have asked for it. The grid's ends are 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from veridistill.runs import inputs, results, session
-from veridistill.data import tables
 from veridistill.calls.ask import Asker
+from veridistill.calls.replay import NoEngine, Recorded, replayer
+from veridistill.data import tables
+from veridistill.data.rundir import RunDir, write_json
 from veridistill.errors import ConfigError
-from veridistill.runs.funnel import Funnel
 from veridistill.method import Distilled, Plan, distil, generate, solve_prompt
 from veridistill.records import Seed
-from veridistill.calls.replay import NoEngine, Recorded, replayer
 from veridistill.report.progress import Progress
-from veridistill.data.rundir import RunDir, write_json
+from veridistill.runs import inputs, results, session
+from veridistill.runs.funnel import Funnel
 from veridistill.training import rows
 
 SIMPLE = "simple"

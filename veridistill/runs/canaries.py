@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 from veridistill.audit.shares import share_of
 from veridistill.config import BuildSection
+from veridistill.data.overlap.words import is_word, tokens
 from veridistill.decide import defect, ended_by, outcome, split
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask, every
 from veridistill.method import Plan, ballots, solve_prompt
-from veridistill.data.overlap.words import is_word, tokens
 from veridistill.records import Candidate, Completion, Domain, Outcome, Seed, Vote
 
 Kind = Literal["swapped", "restated", "empty"]

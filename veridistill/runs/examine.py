@@ -6,11 +6,11 @@ How a sample is asked and graded is `evaluation`'s; what it all comes to, `resul
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from veridistill.runs import results
 from veridistill.data import tables
 from veridistill.evaluation import exam, statistics, ttc
 from veridistill.grading.graders import Graders
 from veridistill.records import Problem
+from veridistill.runs import results
 from veridistill.runs.session import Serving, Session
 
 

@@ -6,15 +6,15 @@ The lab writes its own files into the run directory first.
 from collections.abc import Iterator
 from pathlib import Path
 
-from veridistill.data import seeds
 from veridistill.config import EvaluationSection
+from veridistill.data import seeds
+from veridistill.data.overlap import audit_lines
+from veridistill.data.overlap.contamination import Item
+from veridistill.data.rundir import RunDir, write_atomically
 from veridistill.evaluation import benchmarks
 from veridistill.evaluation.benchmarks.question import with_options, without_starter
 from veridistill.lab import world
-from veridistill.data.overlap import audit_lines
-from veridistill.data.overlap.contamination import Item
 from veridistill.records import Problem
-from veridistill.data.rundir import RunDir, write_atomically
 
 
 def questions(run: RunDir) -> seeds.Seeds:

@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from veridistill.config import Config, identity_differences
-from veridistill.errors import ConfigError, Incomplete, RunLocked
 from veridistill.calls.journal import SCHEMA, Journal
+from veridistill.config import Config, identity_differences
 from veridistill.data.rundir import forked_journals, journal_path, opened, stored_config, write_atomically
+from veridistill.errors import ConfigError, Incomplete, RunLocked
 
 _COPY = """
 INSERT INTO replies SELECT * FROM part.replies AS theirs

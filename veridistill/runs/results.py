@@ -12,17 +12,17 @@ from importlib import metadata
 from typing import Any, Literal
 
 import veridistill
-from veridistill.data import tables
 from veridistill.calls.ask import Meter
-from veridistill.runs.canaries import Canaries
+from veridistill.calls.journal import Usage
+from veridistill.data import tables
+from veridistill.data.rundir import RunDir, read_json, write_json
+from veridistill.data.seeds import Seeds
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.errors import QualityLimit
 from veridistill.evaluation import paired, statistics, ttc
-from veridistill.runs.funnel import Audit, Funnel
-from veridistill.calls.journal import Usage
 from veridistill.records import Attempt, Problem
-from veridistill.data.rundir import RunDir, read_json, write_json
-from veridistill.data.seeds import Seeds
+from veridistill.runs.canaries import Canaries
+from veridistill.runs.funnel import Audit, Funnel
 from veridistill.training.rows import Curation
 from veridistill.training.sft import TrainResult
 

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from veridistill import prompts
-from veridistill.runs import results
 from veridistill.calls.ask import Asker, Meter
+from veridistill.calls.gate import Gate
+from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import Config, EngineSection, ModelSection
+from veridistill.data.rundir import RunDir
+from veridistill.data.seeds import Seeds
 from veridistill.domains import DOMAINS
 from veridistill.engines import model_directory, open_engine
 from veridistill.engines.base import Engine, EngineStats, Resizing
 from veridistill.errors import VeridistillError
-from veridistill.calls.gate import Gate
-from veridistill.calls.journal import Journal
 from veridistill.method import Plan
 from veridistill.records import Problem
 from veridistill.report.progress import Progress
-from veridistill.data.rundir import RunDir
-from veridistill.data.seeds import Seeds
+from veridistill.runs import results
 
 
 @dataclass
@@ -92,9 +92,7 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
         asker = Asker(
             engine,
             journal,
-            Gate(
-                config.gate.width or sum(one.capacity for one in engines), config.build.speculation
-            ),
+            Gate(config.gate.width or sum(one.capacity for one in engines), config.build.speculation),
             config.build,
             run_seed=config.seed,
             judge=judge if apart else None,
@@ -113,7 +111,7 @@ async def serving(session: Session, number: int) -> AsyncIterator[Serving]:
             )
         finally:
             session.gate = None
-            session.new_tokens = asker.meter.new_tokens
+            session.new_tokens = asker.new_tokens
             await journal.flush()
             stats = sum((one.stats() for one in engines), EngineStats())
             results.add_usage(session.run, journal.usage(), stats, asker.meter)

@@ -1,0 +1,106 @@
+"""Writes what a build found: tables for people, examples for training, each question in its place.
+
+While a question waits for an earlier one, memory holds its verdicts alone. Candidates' texts and token ids are read from
+the journal again when their rows are written, so one slow question behind which thousands have ended costs little.
+Reading and writing happen in threads: compressing a row group must not hold up the event loop.
+
+The files belong together, so a set is never mixed: those of an earlier build are removed before the first of the new
+ones gets its name, and `examples.parquet`, last to get its name and first to lose it, says that the set is whole
+(`RoundDir.built`). A kill leaves the old set, the new one, or one without examples; to build again costs no call.
+"""
+
+import asyncio
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+
+from veridistill.data import tables
+from veridistill.data.rundir import RoundDir
+from veridistill.method import Distilled, generate, solve_prompt
+from veridistill.records import Candidate, Example, Seed, Verdict
+from veridistill.runs.session import Serving
+from veridistill.training import rows
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is held of a distilled question until its rows are written: verdicts by index, and who is kept."""
+
+    seed: Seed
+    verdicts: tuple[Verdict, ...]
+    kept: frozenset[int]
+
+    @classmethod
+    def of(cls, distilled: Distilled) -> "Found":
+        verdicts = tuple(judged.verdict for judged in distilled.judged)
+        return cls(distilled.seed, verdicts, frozenset(candidate.index for candidate in distilled.kept))
+
+
+class Sink:
+    """The files of one build, written with `async with`: all of them appear at its end, or none does."""
+
+    def __init__(self, folder: RoundDir, serving: Serving) -> None:
+        self.curation = rows.Curation()
+        self._folder = folder
+        self._asker = serving.asker
+        self._plan = serving.plan
+        self._curator = rows.Curator(serving.engine.stop_ids, serving.tokenizer)
+        self._seeds = tables.SEEDS.writer(folder.tables / "seeds.parquet")
+        self._candidates = tables.CANDIDATES.writer(folder.tables / "candidates.parquet")
+        self._votes = tables.VOTES.writer(folder.tables / "votes.parquet")
+        self._examples: tables.Writer[Example] = tables.EXAMPLES.writer(folder.examples)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        await asyncio.to_thread(self._publish if kind is None else self._discard)
+
+    async def add(self, found: Found) -> None:
+        """Write the rows of one question; the order of the calls is that of the rows."""
+        answered = await self._asker.answered(found.seed.seed_id, "solve")
+        candidates = [
+            await generate(found.seed, verdict.candidate, self._plan, answered) for verdict in found.verdicts
+        ]
+        await asyncio.to_thread(self._write, found, candidates)
+
+    def _write(self, found: Found, candidates: list[Candidate]) -> None:
+        self._seeds.add(found.seed)
+        for candidate, verdict in zip(candidates, found.verdicts, strict=True):
+            self._candidates.add(
+                tables.CandidateRow.of(candidate, verdict, kept=candidate.index in found.kept)
+            )
+            for vote in tables.VoteRow.of(verdict):
+                self._votes.add(vote)
+        prompt = solve_prompt(found.seed, self._plan)
+        kept = [rows.Kept(found.seed, one, prompt) for one in candidates if one.index in found.kept]
+        for example in self._curator.curate(kept, self.curation):
+            self._examples.add(example)
+
+    @property
+    def _writers(self) -> tuple[tables.Writer[Any], ...]:
+        """`examples` last."""
+        return self._seeds, self._candidates, self._votes, self._examples
+
+    def _publish(self) -> None:
+        messages = self._folder.dataset / "train.jsonl"
+        staged = messages.with_name(".train.jsonl")
+        try:
+            for writer in self._writers:
+                writer.finish()
+            rows.write_messages(tables.EXAMPLES.read(self._examples.temporary), staged)
+        except BaseException:
+            self._discard()
+            staged.unlink(missing_ok=True)
+            raise
+        for path in (self._folder.examples, messages, *(writer.path for writer in self._writers)):
+            path.unlink(missing_ok=True)
+        os.replace(staged, messages)
+        for writer in self._writers:
+            writer.publish()
+
+    def _discard(self) -> None:
+        with ExitStack() as stack:
+            for writer in self._writers:
+                stack.callback(writer.discard)
