@@ -159,7 +159,7 @@ def test_cancelled_work_counts_in_the_budget(tmp_path: Path, who: str) -> None:
         engines[who].wasted += 400
         await ask("solve", ("u", 1), PROMPT, SAMPLING)
         engines[who].wasted += 200
-        with pytest.raises(BudgetReached, match="limits.tokens of 500"):
+        with pytest.raises(BudgetReached, match=r"limits\.tokens of 500"):
             await ask("solve", ("u", 2), PROMPT, SAMPLING)
         return ask._asker.new_tokens - ask._asker.meter.new_tokens
 

@@ -1,8 +1,8 @@
 """The steps of a run: build → curate → train → evaluate → report, for each round.
 
 Each step is a function of the run directory. Building and examining keep nothing but the journal and are replayed from
-it; a trained model is never trained again. `method` holds the algorithm, `calls.ask` the way to a model, `sink` the files
-that a build leaves.
+it; a trained model is never trained again. `method` holds the algorithm, `calls.ask` the way to a model, `sink` the
+files that a build leaves.
 """
 
 import asyncio

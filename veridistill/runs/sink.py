@@ -1,7 +1,7 @@
 """Writes what a build found: tables for people, examples for training, each question in its place.
 
-While a question waits for an earlier one, memory holds its verdicts alone. Candidates' texts and token ids are read from
-the journal again when their rows are written, so one slow question behind which thousands have ended costs little.
+While a question waits for an earlier one, memory holds its verdicts alone. Candidates' texts and token ids are read
+from the journal again when their rows are written, so one slow question behind which thousands have ended costs little.
 Reading and writing happen in threads: compressing a row group must not hold up the event loop.
 
 The files belong together, so a set is never mixed: those of an earlier build are removed before the first of the new
