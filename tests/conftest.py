@@ -1,12 +1,22 @@
-"""Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine."""
+"""Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine.
+
+Random cases are the same ones in every run, so that a commit fails for what it changed. `--hypothesis-profile=fresh`
+draws new ones, five times as many for the law of laziness. Either way a failure prints its case as a line to paste above
+the test, `@reproduce_failure(...)`.
+"""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from veridistill.engines.scripted import Script, ScriptedEngine
+
+settings.register_profile("fixed", derandomize=True, print_blob=True)
+settings.register_profile("fresh", derandomize=False, print_blob=True)
+settings.load_profile("fixed")
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
