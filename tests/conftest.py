@@ -1,8 +1,8 @@
 """Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine.
 
 Random cases are the same ones in every run, so that a commit fails for what it changed. `--hypothesis-profile=fresh`
-draws new ones, five times as many for the law of laziness. Either way a failure prints its case as a line to paste above
-the test, `@reproduce_failure(...)`.
+draws new ones, five times as many for the law of laziness. Either way a failure prints its case as a line to paste
+above the test, `@reproduce_failure(...)`.
 """
 
 import json
