@@ -42,7 +42,7 @@ from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
 from veridistill.engines.scripted import END_ID, Script, ScriptedEngine
 from veridistill.method import Distilled, Plan, distil
-from veridistill.records import Completion, Messages, Sampling, Seed
+from veridistill.records import Completion, Messages, Sampling, Seed, TokenIds
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "occupancy.svg"
 STAGES = ("cycle_consistency", "factuality", "correctness")
@@ -204,9 +204,9 @@ def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Co
     found = Script().reply(messages, sampling, seed)
     assert isinstance(found, Completion)
     at = seed % (len(IDS) - NUM_IDS)
-    ids = (*IDS[at : at + NUM_IDS], END_ID)
+    ids = TokenIds((*IDS[at : at + NUM_IDS], END_ID))
     text = f"{NOISE[at : at + FILLER]}\n{found.text}"
-    return Completion(text, found.finish_reason, 200, len(ids), ids, ids[:60])
+    return Completion(text, found.finish_reason, 200, len(ids), ids, TokenIds(ids[:60]))
 
 
 async def drive(folder: Path, engine: Engine, questions: int) -> dict[str, float]:

@@ -1,4 +1,9 @@
-"""Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine."""
+"""Shared parts: a tiny Qwen3 with random weights and the real template's behaviour, and a scripted engine.
+
+Random cases are the same ones in every run, so that a commit fails for what it changed. `--hypothesis-profile=fresh`
+draws new ones, five times as many for the law of laziness. Either way a failure prints its case as a line to paste
+above the test, `@reproduce_failure(...)`.
+"""
 
 import json
 import os
@@ -15,8 +20,11 @@ from veridistill.engines.scripted import Script, ScriptedEngine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Hypothesis must not fail an example because the machine was busy.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+settings.register_profile(
+    "fixed", derandomize=True, print_blob=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("fresh", settings.get_profile("fixed"), derandomize=False)
+settings.load_profile("fixed")
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")

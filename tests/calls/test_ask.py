@@ -14,7 +14,7 @@ from veridistill.calls.ask import Asker, UnitAsk
 from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal, Reader
 from veridistill.config import BuildSection
-from veridistill.engines.base import Engine
+from veridistill.engines.base import Engine, EngineStats
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.errors import BudgetReached, EngineDown, RequestRefused
 from veridistill.records import Completion, Message, Messages, Sampling
@@ -55,7 +55,7 @@ def test_the_same_call_is_asked_once_even_when_it_is_wanted_twice_at_once(tmp_pa
         return list(await asyncio.gather(*(ask("solve", ("u", 0), PROMPT, SAMPLING) for _ in range(5))))
 
     replies = asked(tmp_path, engine, work)
-    assert engine.stats().calls == 2  # the refused one too
+    assert engine.stats().calls == 1
     assert len(set(replies)) == 1
 
 
@@ -138,6 +138,32 @@ def test_a_budget_of_tokens_stops_the_run_resumably(tmp_path: Path) -> None:
     found, asker = asyncio.run(distil_all(ScriptedEngine(Script()), tmp_path / "j", plan, seeds))
     assert len(found) == 20
     assert asker.meter.hits > 0
+
+
+class Wasteful(ScriptedEngine):
+    """Says that it generated tokens for calls that were cancelled."""
+
+    wasted = 0
+
+    def stats(self) -> EngineStats:
+        return replace(super().stats(), cancelled_tokens=self.wasted)
+
+
+@pytest.mark.parametrize("who", ["engine", "judge"])
+def test_cancelled_work_counts_in_the_budget(tmp_path: Path, who: str) -> None:
+    engines = {"engine": Wasteful(Script()), "judge": Wasteful(Script())}
+    engines[who].wasted = 10_000  # before this run
+
+    async def work(ask: UnitAsk) -> int:
+        await ask("solve", ("u", 0), PROMPT, SAMPLING)
+        engines[who].wasted += 400
+        await ask("solve", ("u", 1), PROMPT, SAMPLING)
+        engines[who].wasted += 200
+        with pytest.raises(BudgetReached, match=r"limits\.tokens of 500"):
+            await ask("solve", ("u", 2), PROMPT, SAMPLING)
+        return ask._asker.new_tokens - ask._asker.meter.new_tokens
+
+    assert asked(tmp_path, engines["engine"], work, judge=engines["judge"], max_tokens=500) == 600
 
 
 def test_an_engine_that_dies_ends_everything_with_its_own_error(tmp_path: Path) -> None:

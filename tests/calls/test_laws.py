@@ -17,6 +17,7 @@ from veridistill.errors import EngineDown
 from veridistill.method import SELECTIONS, Distilled
 from veridistill.records import Completion, Messages, Sampling
 
+NUM_CASES = 2_000 if settings.default.derandomize else 10_000
 rates = st.tuples(st.floats(0.3, 1.0), st.floats(0.0, 1.0))
 
 
@@ -126,7 +127,7 @@ def run(case: Case, how: How | None, journal: Path) -> list[Distilled] | None:
         return None
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=NUM_CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases, hows=st.lists(hows, min_size=1, max_size=3))
 def test_every_way_of_asking_keeps_what_the_exhaustive_procedure_keeps(case: Case, hows: list[How]) -> None:
     with fast_directory() as folder:

@@ -103,8 +103,8 @@ class Asker:
     """Everything that the calls of one run share.
 
     `judge`: who answers the roles of a judge; default: the engine itself, the pure setting. `width`: whether the
-    gate's width follows the engines' capacity. `max_tokens`: new prompt and completion tokens after which the run
-    stops with `BudgetReached`. `keep_ids`: roles whose token ids are journalled.
+    gate's width follows the engines' capacity. `max_tokens`: `new_tokens` after which the run stops with
+    `BudgetReached`. `keep_ids`: roles whose token ids are journalled.
     `foresight`: whether the order of the asks may depend on what the journal holds; without it a replay measures what
     a policy would have cost.
     """
@@ -137,6 +137,7 @@ class Asker:
         self.keep_ids = keep_ids
         self.foresight = foresight
         self.meter = meter or Meter()
+        self._cancelled_before = self._cancelled()
 
     @property
     def window(self) -> int:
@@ -150,6 +151,15 @@ class Asker:
     def model(self, role: str) -> str:
         """The identity of who answers a role."""
         return self.engine_for(role).fingerprint
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens that this process spent: prompts and replies, and what was generated for cancelled calls."""
+        return self.meter.new_tokens + self._cancelled() - self._cancelled_before
+
+    def _cancelled(self) -> int:
+        judge = self._judge.stats().cancelled_tokens if self._judge is not None else 0
+        return self.engine.stats().cancelled_tokens + judge
 
     def adapt(self) -> None:
         """Let the gate follow the engines."""
@@ -317,8 +327,8 @@ class UnitAsk:
         return Entry(self._unit.name, request.model, request.key, status, request.role, request.path, reply)
 
     def _check_budget(self) -> None:
-        limit, used = self._asker.max_tokens, self._asker.meter.new_tokens
-        if limit is not None and used >= limit:
+        limit = self._asker.max_tokens
+        if limit is not None and (used := self._asker.new_tokens) >= limit:
             raise BudgetReached(
                 f"limits.tokens of {limit} reached ({used} new tokens); raise it and run again to go on"
             )

@@ -12,7 +12,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,6 +123,7 @@ class Reader:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._sources = [_read_only(path) for path in paths]
+        self._decompress = zstandard.ZstdDecompressor().decompress
 
     def replies(self, unit: str) -> dict[bytes, Entry]:
         """The replies of a unit by request key, without token ids; cancelled calls left out."""
@@ -135,7 +136,7 @@ class Reader:
     def _first_of_each(self, query: str, unit: str, *more: str) -> dict[bytes, Entry]:
         known: dict[bytes, Entry] = {}
         for source in self._sources:
-            for entry in _entries(source, query, unit, *more):
+            for entry in _entries(source, self._decompress, query, unit, *more):
                 if entry.status != "cancelled" and _room(entry) > _room(known.get(entry.key)):
                     known[entry.key] = entry
         return known
@@ -235,7 +236,7 @@ def transcript(path: Path, unit: str) -> list[Entry]:
     """All of a unit's calls in the order in which they were answered, without token ids, for people to read."""
     connection = _read_only(path)
     try:
-        return list(_entries(connection, _SELECT, unit))
+        return list(_entries(connection, zstandard.ZstdDecompressor().decompress, _SELECT, unit))
     finally:
         connection.close()
 
@@ -288,8 +289,9 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _entries(source: sqlite3.Connection, query: str, unit: str, *more: str) -> Iterator[Entry]:
-    decompress = zstandard.ZstdDecompressor().decompress
+def _entries(
+    source: sqlite3.Connection, decompress: Callable[[bytes], bytes], query: str, unit: str, *more: str
+) -> Iterator[Entry]:
     rows = source.execute(query, (unit, *more))
     for model, key, status, role, path, finish, prompt, completion, text, context, *packed in rows:
         sampled, prompted = (

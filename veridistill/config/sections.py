@@ -191,7 +191,9 @@ class BuildSection(Section):
     )
     asks: Literal["lazy", "exhaustive"] = runtime("lazy", "exhaustive asks every vote of every candidate")
     order: Literal["cheapest", "paper"] = runtime("cheapest", "order of the votes of one candidate")
-    speculation: Literal["idle", "off"] = runtime("idle", "use slots that nothing needed wants")
+    speculation: Literal["idle", "off"] = runtime(
+        "idle", "idle: start calls that may be needed while the engine has idle slots"
+    )
     audit_share: float = runtime(0.02, "share of questions that is asked exhaustively", ge=0, le=1)
     canary_share: float = runtime(
         0.01,
@@ -273,7 +275,7 @@ class JournalSection(Section):
 
 class LimitsSection(Section):
     tokens: int | None = runtime(
-        None, "stop, resumable, after so many new tokens (prompt and completion)", ge=1
+        None, "stop, resumable, after so many new tokens (prompts, replies, and cancelled work)", ge=1
     )
     hours: float | None = runtime(None, "stop, resumable, after so long", gt=0)
 

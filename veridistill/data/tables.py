@@ -30,7 +30,8 @@ from veridistill.records import (
 
 # A row group is closed at whichever comes first, so that long candidates do not pile up in memory.
 GROUP_ROWS = 8192
-GROUP_BYTES = 16_000_000
+GROUP_BYTES = 4_000_000
+_BATCH_ROWS = 256
 
 R = TypeVar("R")
 
@@ -114,11 +115,11 @@ class Table(Generic[R]):
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 if missing := self.columns.keys() - set(file.schema_arrow.names):
                     raise ConfigError(f"{path}: no {self.name} table, it lacks {', '.join(sorted(missing))}")
                 for batch in file.iter_batches(
-                    batch_size=1024, columns=[name for name in self.columns if name not in without]
+                    batch_size=_BATCH_ROWS, columns=[name for name in self.columns if name not in without]
                 ):
                     yield from self._rows(batch)
         except (pa.ArrowException, OSError) as error:

@@ -2,8 +2,9 @@
 
 A build asks three kinds of questions at very different cost: most lazily, the audit's exhaustively, and some with a
 canary besides. Which question is of which kind is known beforehand, by hash. So a few of each kind are asked as the
-build will ask them, and their cost is scaled by the number of that kind. They are drawn by hash too, since a file's
-first questions are seldom like the rest. Their replies stay in the journal and are not paid for again.
+build will ask them, and their cost is scaled by the number of that kind. They are drawn by hash too, since the first
+of a file are seldom like the rest. A few more go before them and are not counted: they teach the order of the votes, as
+a build's first questions do. All replies stay in the journal and are not paid for again.
 
 Estimated is what is needed. Speculation (`build.speculation: idle`) adds calls on idle slots: few to a build that
 fills the engine, most to one with fewer questions than slots.

@@ -121,7 +121,7 @@ async def serving(session: Session, number: int, roles: Roles = "all") -> AsyncI
             )
         finally:
             session.gate = None
-            session.new_tokens = asker.meter.new_tokens
+            session.new_tokens = asker.new_tokens
             await journal.flush()
             stats = sum((one.stats() for one in engines.opened), EngineStats())
             results.add_usage(session.run, journal.usage(), stats, asker.meter)
