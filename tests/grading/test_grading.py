@@ -339,6 +339,23 @@ def test_choices() -> None:
         assert grade.correct == (letter == "C"), (response, grade)
 
 
+SPEAKING = ("one", "more is needed to answer this question", "the last option", "the choice is free")
+
+
+@pytest.mark.parametrize(
+    ("line", "letter"),
+    [
+        ("Answer: B. more is needed to answer this question", "B"),
+        ("**The answer is (B) more is needed to answer this question**", "B"),
+        ("Answer: C. the last option", "C"),
+        ("Answer: D) the choice is free", "D"),
+        ("Answer: C. more is needed to answer this question", None),
+    ],
+)
+def test_an_option_that_speaks_of_answers_and_options(line: str, letter: str | None) -> None:
+    assert graded_as(problem("choice", "B", SPEAKING), line).answer == letter
+
+
 def test_an_option_below_a_heading() -> None:
     headings = ("### Answer", "**Final Answer:**", "So the correct option is:", "### The answer is:\n")
     cases = [(problem("choice", "B", OPTIONS), f"{heading}\n**B. a dog**") for heading in headings]

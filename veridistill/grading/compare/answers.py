@@ -45,15 +45,17 @@ def _choice(text: str, options: Sequence[str]) -> str | None:
     boxed = math.answer_of(text)
     if boxed is not None:
         return chosen(boxed, options) or boxed
-    stated = _stated(text)
-    if stated:
-        return chosen(stated, options) or _explained(stated, options)
-    return _headed(text, options) or _followed(text, options)
+    if stated := _stated(text):
+        letter = chosen(stated, options) or _explained(stated, options)
+    else:
+        letter = _headed(text, options) or _followed(text, options)
+    return letter or _worded(text, options)
 
 
 def stated_or_boxed(text: str) -> str | None:
     """The last box, or what a last line `Answer: ...` says."""
-    return math.answer_of(text) or _stated(text, of="answer")
+    found = _ANSWER_LINE.fullmatch(_last_line(text))
+    return math.answer_of(text) or (found["answer"].strip() if found else None)
 
 
 FINAL: dict[Kind, Callable[[str], str | None]] = {
@@ -87,15 +89,19 @@ _DOUBT = re.compile(
 )
 
 
-def _stated(text: str, of: str = "choice") -> str | None:
-    """What the last line states as the answer, markup aside. A letter in prose is none: it is alone or marked."""
+def _last_line(text: str) -> str:
+    """The last line without markup; empty when it is too long to be read."""
     line = text.rstrip().rpartition("\n")[2]
-    if len(line) > MAX_ANSWER:
-        return None
-    line = re.sub(r"[*_`#>]|^\s*-\s", "", line).strip()
-    if of == "answer":
-        found = _ANSWER_LINE.fullmatch(line)
-        return found["answer"].strip() if found else None
+    return _bare(line) if len(line) <= MAX_ANSWER else ""
+
+
+def _bare(line: str) -> str:
+    return re.sub(r"[*_`#>]|^\s*-\s", "", line).strip()
+
+
+def _stated(text: str) -> str | None:
+    """What the last line states as the answer. A letter in prose is none: it is alone or marked."""
+    line = _last_line(text)
     if LETTER_ALONE.fullmatch(unwrapped(line)):
         return line
     starts = list(_STATEMENT.finditer(line))
@@ -116,6 +122,17 @@ def _headed(text: str, options: Sequence[str]) -> str | None:
     return letter if letter and chosen(behind(lines[1]), options) == letter else None
 
 
+def _worded(text: str, options: Sequence[str]) -> str | None:
+    """The letter of a last line `Answer: B. a dog` with the option's own text, which may hold the word answer too."""
+    line = _last_line(text)
+    for found in _STATEMENT.finditer(line):
+        said = line[found.end() :]
+        letter = chosen(said, options) if LEAD.match(said) else None
+        if letter is not None and chosen(behind(said), options) == letter:
+            return letter
+    return None
+
+
 def _explained(stated: str, options: Sequence[str]) -> str | None:
     """The letter of `B, because ...`, where the reason names no other option."""
     found = _WITH_REASON.fullmatch(unwrapped(stated))
@@ -124,7 +141,7 @@ def _explained(stated: str, options: Sequence[str]) -> str | None:
 
 def _followed(text: str, options: Sequence[str]) -> str | None:
     """The letter of the last line `Answer: B` where nothing but an explanation follows."""
-    lines = [re.sub(r"[*_`#>]|^\s*-\s", "", line).strip() for line in text.split("\n")]
+    lines = [_bare(line) for line in text.split("\n")]
     for number in reversed(range(len(lines))):
         line = unwrapped(lines[number]) if len(lines[number]) <= MAX_ANSWER else ""
         if (found := _LINE_ALONE.fullmatch(line)) and LETTER_ALONE.fullmatch(found["letter"]):
@@ -135,6 +152,6 @@ def _followed(text: str, options: Sequence[str]) -> str | None:
 def _confirmed(letter: str | None, explanation: str, options: Sequence[str]) -> str | None:
     """The letter, unless the explanation behind it takes it back or states another one."""
     ends = [found.end() for found in _STATEMENT.finditer(explanation)]
-    words = (explanation[end : end + 20].partition(" ")[0].rstrip(".,;") for end in ends)
+    words = {explanation[end : end + 20].partition(" ")[0].rstrip(".,;") for end in ends}
     others = {chosen(word, options) for word in words} - {None, letter}
     return None if _DOUBT.search(explanation) or others else letter
