@@ -70,6 +70,24 @@ def test_every_sample_is_asked_once_with_the_prompt_of_generation() -> None:
     assert [a.index for a in graded[0]] == [0, 1, 2, 3]
 
 
+def test_a_problem_whose_reference_cannot_be_read_leaves_as_a_whole() -> None:
+    """Right, wrong, none, and refused: no sample counts for or against the model."""
+
+    def answer(path: Path) -> Completion:
+        if path[2] == 3:
+            raise RequestRefused("prompt too long")
+        return (boxed("many"), boxed(1), Completion("none", "stop", 5, 7))[int(path[2])]
+
+    async def attempts() -> list[Attempt]:
+        async with Graders(workers=1) as graders:
+            unreadable = [Problem("p", "bench", "integer", "?", "many")]
+            prompt_set = prompts.load("compact")
+            (found,) = [one async for one in sit(unreadable, SECTION, prompt_set, Replies(answer), graders)]
+            return found
+
+    assert [one.outcome for one in asyncio.run(attempts())] == ["unreadable_reference"] * 4
+
+
 def test_a_refused_request_is_a_wrong_attempt() -> None:
     def answer(path: Path) -> Completion:
         if path[2] == 1:

@@ -252,7 +252,7 @@ def become(program: dict[str, Any], given: bytes, files: list[int], settings: di
 def limit(settings: dict[str, Any]) -> None:
     """Limits of one process are limits of the program: it has no other."""
     memory, output, cpu = settings["memory"], settings["output"] + 1, int(settings["cpu"])
-    # What is above the soft limit is for telling about a MemoryError.
+    # What is above the soft limit is for printing the traceback of a MemoryError.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory + (64 << 20)))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (output, output))
