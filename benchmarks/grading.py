@@ -5,7 +5,7 @@
 
 The answers are made here, each with what it must be graded as: mostly integers, then fractions, LaTeX that only looks
 different, LaTeX that takes algebra, lists, units, replies without an answer, and 1.5 % hostile ones. Hardly two are
-alike, so next to nothing is graded from memory. `slow` counts those that ended at a limit.
+alike, so next to nothing is graded from memory. `slow` counts those that ended at a limit of processor time.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from veridistill.grading.graders import Graders
 from veridistill.records import Grade, Problem
 
 OPEN = 512
-"""Responses in work at once, as in an exam."""
+"""Responses in work at once, as in an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,12 +172,12 @@ def hle_record(index: int, answer_type: str, image: str = "") -> Record:
     }
 
 
-def hle_records(num: int) -> list[Record]:
-    """In turn: a choice, an exact match, and one of either with an image."""
-    kinds = ("multipleChoice", "exactMatch")
+def hle_records() -> list[Record]:
+    """513 choices and 1,645 exact matches without an image, then 342 of either with one."""
+    kinds = ["multipleChoice"] * 513 + ["exactMatch"] * 1645 + ["multipleChoice", "exactMatch"] * 171
     return [
-        hle_record(i, kinds[i % 2], "data:image/png;base64,iVBORw0KGgo=" if i % 4 > 1 else "")
-        for i in range(num)
+        hle_record(i, kind, "data:image/png;base64,iVBORw0KGgo=" if i >= 2158 else "")
+        for i, kind in enumerate(kinds)
     ]
 
 
@@ -208,12 +208,14 @@ def lcb_record(index: int, date: str, functional: bool = False, private: Any = N
 
 
 def lcb_date(file: int, index: int) -> str:
-    """Months as the releases have them, near enough: the last two files both hold January 2025."""
+    """Months as the releases have them, near enough: the first five files hold 279 problems from August 2024 to January
+    2025, and the last two files both hold some of that January.
+    """
     first, months = {
         1: (2023 * 12 + 4, 10),
         2: (2024 * 12 + 2, 2),
-        3: (2024 * 12 + 4, 3),
-        4: (2024 * 12 + 6, 3),
+        3: (2024 * 12 + 7, 1) if index < 11 else (2024 * 12 + 4, 3),
+        4: (2024 * 12 + 7, 2),
         5: (2024 * 12 + 8, 5),
         6: (2025 * 12, 4),
     }[file]
@@ -269,7 +271,8 @@ _SETS = {
     "gsm8k": lambda: [gsm8k_record(i) for i in range(1319)],
     "gpqa_diamond": lambda: [gpqa_record(i) for i in range(198)],
     "mmlu_pro": lambda: [mmlu_pro_record(i) for i in range(12032)],
-    "hle_text": lambda: hle_records(2500),
+    "hle_text": hle_records,
+    "hle_text_all": hle_records,
 }
 _PLACES = {
     "aime24": ("HuggingFaceH4/aime_2024", "data/train-00000-of-00001.parquet"),
@@ -283,7 +286,7 @@ _PLACES = {
     "gpqa_diamond": ("Idavidrein/gpqa", "gpqa_diamond.csv"),
     "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "data/test-00000-of-00001.parquet"),
     "hle_text": ("cais/hle", "data/test-00000-of-00001.parquet"),
+    "hle_text_all": ("cais/hle", "data/test-00000-of-00001.parquet"),
     "lcb_v5": ("livecodebench/code_generation_lite", ""),
     "lcb_v6": ("livecodebench/code_generation_lite", ""),
-    "lcb_v6_disjoint": ("livecodebench/code_generation_lite", ""),
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import huggingface_hub
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from tests.evaluation import hub
 from veridistill.errors import ConfigError, MissingExtra
 from veridistill.evaluation.benchmarks import BENCHMARKS, NAMES, files, named
+from veridistill.evaluation.benchmarks.benchmark import Preset
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -128,7 +129,7 @@ def test_gated_data_say_where_to_ask_and_which_copy_would_do(server: Hub) -> Non
     with pytest.raises(ConfigError) as error:
         named("gpqa_diamond")
     told = str(error.value)
-    assert told.startswith("gpqa_diamond: Idavidrein/gpqa cannot be had from the Hub (GatedRepoError: 403")
+    assert told.startswith("gpqa_diamond: Idavidrein/gpqa is not available from the Hub (GatedRepoError: 403")
     assert "ask for access at https://huggingface.co/datasets/Idavidrein/gpqa" in told
     assert "hf auth login" in told
     assert "evaluation.data=DIR with DIR/Idavidrein/gpqa/gpqa_diamond.csv" in told
@@ -140,7 +141,9 @@ def test_data_that_are_not_there_name_the_copy_that_would_do(server: Hub) -> Non
         ConfigError, match=r"RepositoryNotFoundError.*DIR/cais/hle/data/test-\*\.parquet, or DIR/hle_text"
     ):
         named("hle_text")
-    with pytest.raises(ConfigError, match=r"It is public: .*DIR/livecodebench/.*/test6\.jsonl$"):
+    with pytest.raises(
+        ConfigError, match=r"It is public: .*DIR/livecodebench/.*/test6\.jsonl, or DIR/lcb_v6\.jsonl$"
+    ):
         named("lcb_v6")
 
 
@@ -189,7 +192,9 @@ def test_the_home_directory_may_be_short(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(named("aime26", data="~/copies")) == 30
 
 
-def test_revisions_are_commits_or_main() -> None:
+def test_every_revision_is_a_commit() -> None:
     for benchmark in BENCHMARKS.values():
-        revision = benchmark.source.revision
-        assert revision == "main" or (len(revision) == 40 and int(revision, 16))
+        for preset in get_args(Preset):
+            revision = benchmark.under(preset).source.revision
+            assert len(revision) == 40
+            assert int(revision, 16)

@@ -12,6 +12,7 @@ from tests.evaluation import hub
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks import BENCHMARKS, named
 from veridistill.evaluation.benchmarks.benchmark import Preset
+from veridistill.grading.cases import decode_cases
 from veridistill.records import Problem
 
 
@@ -24,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recorded(problem: Problem) -> hub.Record:
     """The record that a problem's tests point to, read as `programs` does."""
-    path, offset, length = problem.tests.removeprefix("@").rsplit(":", 2)
+    path, offset, length = problem.tests.removeprefix("@").removeprefix("private:").rsplit(":", 2)
     with open(path, "rb") as file:
         file.seek(int(offset))
         raw = file.read(int(length))
@@ -34,42 +35,42 @@ def recorded(problem: Problem) -> hub.Record:
     return record
 
 
-V6 = ["2025-02", "2025-03", "2025-04"]
 V5 = ["2024-08", "2024-09", "2024-10", "2024-11", "2024-12", "2025-01"]
+V6 = ["2025-01", "2025-02", "2025-03", "2025-04"]
 
 
 @pytest.mark.parametrize(
-    ("name", "preset", "months", "num_files"),
+    ("name", "preset", "months", "files"),
     [
-        ("lcb_v5", "paper", V5, 5),
-        ("lcb_v5", "strict", V5, 5),
-        ("lcb_v6", "paper", ["2025-01", *V6], 6),
-        ("lcb_v6", "strict", V6, 6),
-        ("lcb_v6_disjoint", "paper", V6, 6),
-        ("lcb_v6_disjoint", "strict", V6, 6),
+        ("lcb_v5", "paper", V5, range(1, 6)),
+        ("lcb_v5", "strict", V5, range(1, 6)),
+        ("lcb_v6", "paper", V6, range(1, 7)),
+        ("lcb_v6", "strict", V6, range(6, 7)),
     ],
 )
-def test_a_window_holds_every_contest_of_its_months_and_no_other(
-    data: Path, name: str, preset: Preset, months: list[str], num_files: int
+def test_a_window_holds_every_contest_of_its_months_and_files_and_no_other(
+    data: Path, name: str, preset: Preset, months: list[str], files: range
 ) -> None:
     found = named(name, preset, str(data))
     dates = Counter(recorded(problem)["contest_date"][:7] for problem in found)
-    files = [f"test{number if number > 1 else ''}.jsonl" for number in range(1, num_files + 1)]
     folder = data / "livecodebench/code_generation_lite"
-    lines = [line for file in files for line in (folder / file).read_text().splitlines()]
+    paths = [folder / f"test{number if number > 1 else ''}.jsonl" for number in files]
+    lines = [line for path in paths for line in path.read_text().splitlines()]
     there = Counter(json.loads(line)["contest_date"][:7] for line in lines)
     assert dates == {month: there[month] for month in months}
     assert all(there[month] for month in months)
 
 
-def test_the_papers_windows_share_january_and_the_strict_ones_nothing(data: Path) -> None:
+def test_the_strict_release_6_is_one_file_whole_and_shares_nothing_with_release_5(
+    data: Path, tmp_path: Path
+) -> None:
     def ids(name: str, preset: Preset) -> set[str]:
         return {problem.problem_id for problem in named(name, preset, str(data))}
 
-    shared = ids("lcb_v5", "paper") & ids("lcb_v6", "paper")
-    assert shared
+    assert ids("lcb_v5", "paper") & ids("lcb_v6", "paper"), "the paper's windows share January 2025"
     assert not ids("lcb_v5", "strict") & ids("lcb_v6", "strict")
-    assert ids("lcb_v6", "strict") == ids("lcb_v6_disjoint", "paper")
+    assert len(ids("lcb_v6", "strict")) == 175
+    assert BENCHMARKS["lcb_v6"].source.files == ("test6.jsonl",)
 
 
 def test_a_problem_shows_its_starter_code_and_points_to_its_record(data: Path) -> None:
@@ -87,11 +88,23 @@ def test_a_problem_shows_its_starter_code_and_points_to_its_record(data: Path) -
     assert Counter(bool(recorded(problem)["starter_code"]) for problem in found).keys() == {True, False}
 
 
+@pytest.mark.parametrize("name", ["lcb_v5", "lcb_v6"])
+def test_the_papers_preset_hides_starter_code_and_runs_private_tests_alone(data: Path, name: str) -> None:
+    for problem in named(name, "paper", str(data), limit=4):
+        record = recorded(problem)
+        assert problem.question == record["question_content"]
+        assert problem.tests.startswith("@private:/")
+        assert len(decode_cases(problem.tests).cases) == 1
+        official = decode_cases("@" + problem.tests.removeprefix("@private:"))
+        assert len(official.cases) == 2, "one public, one private"
+
+
 def few(folder: Path, *lines: bytes) -> list[Problem]:
     path = folder / "test6.jsonl"
     path.write_bytes(b"".join(lines))
-    benchmark = replace(BENCHMARKS["lcb_v6"], num_rows=sum(bool(line.strip()) for line in lines))
-    return benchmark.read(benchmark, [path], "strict")
+    num = sum(bool(line.strip()) for line in lines)
+    benchmark = replace(BENCHMARKS["lcb_v6"].under("paper"), num_rows=num)
+    return benchmark.read(benchmark, [path])
 
 
 def line(index: int, date: str = "2025-03-01T00:00:00", end: bytes = b"\n") -> bytes:
@@ -134,7 +147,7 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "test6.jsonl").mkdir()
     benchmark = BENCHMARKS["lcb_v6"]
     with pytest.raises(ConfigError, match=r"test6\.jsonl: cannot be read \(Is a directory\)"):
-        benchmark.read(benchmark, [tmp_path / "test6.jsonl"], "strict")
+        benchmark.read(benchmark, [tmp_path / "test6.jsonl"])
 
 
 def test_a_date_in_the_text_of_a_question_is_none(tmp_path: Path) -> None:
@@ -155,10 +168,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "test6.jsonl"
     path.write_bytes(b"".join(lines))
     del lines
-    benchmark = replace(BENCHMARKS["lcb_v6"], num_rows=12)
+    benchmark = replace(BENCHMARKS["lcb_v6"].under("paper"), num_rows=12)
     tracemalloc.start()
     try:
-        found = benchmark.read(benchmark, [path], "strict")
+        found = benchmark.read(benchmark, [path])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -179,6 +192,13 @@ def test_all_files_of_the_release_are_needed(tmp_path: Path, data: Path) -> None
     (folder / "test5.jsonl").write_bytes(line(1))
     with pytest.raises(ConfigError, match="880 rows expected, 714 found"):
         named("lcb_v5", data=str(tmp_path))
+
+
+def test_the_strict_release_6_may_be_one_file_of_lines_under_its_name(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "lcb_v6.jsonl").symlink_to(data / "livecodebench/code_generation_lite/test6.jsonl")
+    assert len(named("lcb_v6", data=str(tmp_path))) == 175
+    with pytest.raises(ConfigError, match="does not hold it"):
+        named("lcb_v6", "paper", data=str(tmp_path))
 
 
 def test_one_file_under_the_benchmarks_name_is_no_release(tmp_path: Path) -> None:

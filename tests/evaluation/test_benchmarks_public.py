@@ -17,7 +17,6 @@ from veridistill.config import EvaluationSection
 from veridistill.errors import ConfigError
 from veridistill.evaluation import benchmarks
 from veridistill.evaluation.benchmarks import BENCHMARKS, NAMES, hle, named, rows
-from veridistill.evaluation.benchmarks.benchmark import Preset
 from veridistill.evaluation.benchmarks.rows import read
 from veridistill.records import Problem
 
@@ -74,8 +73,8 @@ FIRST = {
             "science",
             ("Egalitarian", "Elitism", "Weak", "Strong", "None"),
         ),
-        625,
-        1250,
+        513,
+        513,
     ),
 }
 
@@ -101,23 +100,37 @@ def test_integers_are_read_as_the_sets_write_them(data: Path) -> None:
     assert found["gsm8k"][:4] == ["0", "1001", "-2", "1003"]  # stored as 1,001
 
 
-def test_hle_presets_differ_in_the_exact_match_part_alone(data: Path) -> None:
-    paper, strict = (named("hle_text", preset, str(data)) for preset in ("paper", "strict"))
-    assert {problem.kind for problem in paper} == {"choice"}
-    assert Counter(problem.kind for problem in strict) == {"choice": 625, "exact": 625}
-    assert [problem for problem in strict if problem.kind == "choice"] == paper
+def test_hle_is_its_multiple_choice_part_and_all_of_its_text_by_name(data: Path) -> None:
+    choices, everything = (named(name, data=str(data)) for name in ("hle_text", "hle_text_all"))
+    assert {problem.kind for problem in choices} == {"choice"}
+    assert Counter(problem.kind for problem in everything) == {"choice": 513, "exact": 1645}
+    assert [one.question for one in everything if one.kind == "choice"] == [one.question for one in choices]
+
+
+def test_the_number_of_problems_is_checked_after_filters(tmp_path: Path) -> None:
+    records = [{**record, "image": ""} for record in hub.hle_records()]
+    hub.write_file(tmp_path / "hle_text.parquet", records)
+    wanted = r"513 problems of hle_text \(no image, multiple choice\) expected, 684 found; give the whole"
+    with pytest.raises(ConfigError, match=rf"^cais/hle: {wanted}"):
+        named("hle_text", data=str(tmp_path), limit=1)
+
+
+def test_the_numbers_of_problems() -> None:
+    assert {name: one.num_problems for name, one in BENCHMARKS.items()} == {
+        "aime24": 30, "aime25": 30, "aime26": 30, "hmmt_feb25": 30, "hmmt_nov25": 30, "hmmt_feb26": 33, "math500": 500,
+        "gsm8k": 1319, "gpqa_diamond": 198, "mmlu_pro": 12032, "hle_text": 513, "hle_text_all": 2158, "lcb_v5": 279,
+        "lcb_v6": 175,
+    }  # fmt: skip
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
 
 
-def few(
-    name: str, records: Sequence[dict[str, Any]], folder: Path, preset: Preset = "strict"
-) -> list[Problem]:
+def few(name: str, records: Sequence[dict[str, Any]], folder: Path) -> list[Problem]:
     """The problems of a data set of these records alone, as JSONL."""
     path = hub.write_jsonl(folder / "few.jsonl", records)
-    benchmark = replace(BENCHMARKS[name], num_rows=len(records))
-    return benchmark.read(benchmark, [path], preset)
+    benchmark = replace(BENCHMARKS[name], num_rows=len(records), num_problems=None)
+    return benchmark.read(benchmark, [path])
 
 
 RECORDS: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -384,7 +397,7 @@ def test_how_an_hle_answer_is_compared(
     tmp_path: Path, answer_type: str, answer: str, kind: str, num_options: int
 ) -> None:
     record = {**hub.hle_record(1, "multipleChoice"), "answer": answer, "answer_type": answer_type}
-    (problem,) = few("hle_text", [record], tmp_path)
+    (problem,) = few("hle_text_all", [record], tmp_path)
     assert (problem.kind, problem.reference, len(problem.options)) == (kind, answer, num_options)
 
 
@@ -401,7 +414,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_the_table_lists_everything_once() -> None:
     found = benchmarks.table()
     assert tuple(entry.name for entry in found) == NAMES
-    assert {entry.name for entry in found if entry.gated} == {"gpqa_diamond", "hle_text"}
+    assert {entry.name for entry in found if entry.gated} == {"gpqa_diamond", "hle_text", "hle_text_all"}
     assert all(entry.licence and entry.source and entry.rows and entry.kinds for entry in found)
 
 

@@ -84,6 +84,19 @@ def test_the_samples_of_a_problem_are_asked_side_by_side(tmp_path: Path) -> None
     assert engine.now == 7, "four samples in the time of one"
 
 
+def test_a_problem_whose_reference_cannot_be_read_leaves_as_a_whole(tmp_path: Path) -> None:
+    """Right, wrong, none, and refused: no sample counts for or against the model."""
+
+    def answer(call: int, _: str) -> Completion:
+        if call == 3:
+            raise RequestRefused("prompt too long")
+        return (boxed("many"), boxed(1), Completion("none", "stop", 5, 7))[call]
+
+    unreadable = [Problem("p", "bench", "integer", "?", "many")]
+    (found,) = examined(tmp_path, Replies(answer), unreadable)
+    assert [one.outcome for one in found] == ["unreadable_reference"] * 4
+
+
 def test_a_refused_request_is_a_wrong_attempt(tmp_path: Path) -> None:
     def answer(call: int, _: str) -> Completion:
         if call == 1:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from veridistill.grading.compare.answers import choice, integer
 from veridistill.grading.compare.comparison import same
 from veridistill.grading.compare.latex import MAX_ANSWER, plain
+from veridistill.grading.compare.reading import choice, integer
 
 NINES = "9" * 1500
 

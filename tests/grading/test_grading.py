@@ -248,6 +248,36 @@ CHOICE: list[tuple[str, str | None]] = [
         )
     ),
     *(
+        (line, "C")
+        for line in (
+            "Answer: C\n\nThis is because three apples weigh most.",
+            "**Answer: C**\n\nExplanation: a dog weighs less, and 12 cm is a length.",
+            "The correct answer is C.\nThe apples are three.",
+            "So the answer is (C)\n\nA is a length.\nB is an animal.\nD is a number.",
+            "Answer: C, because there are three of them.",
+            "The answer is C since there are three.",
+            "Answer: C – there are three.",
+            "Answer: (C); the rest is no fruit.",
+            "First, A?\nAnswer: C\nThe fruit counts.",
+        )
+    ),
+    *(
+        (line, None)
+        for line in (
+            "Answer: C\nWait, the dog is heavier.",
+            "Answer: C\nHowever, I would rather say B.",
+            "Answer: C\nOn reflection the answer is B\nfor the reasons above.",
+            "Answer: C\nOn reflection, option (B) fits better.\nThe dog is heavy.",
+            "Answer: C\nActually B is correct here.",
+            "Answer: C or B, because both fit.",
+            "Answer: C, or B.",
+            "Answer: C, but B is possible.",
+            "Answer: C, although B seems right.",
+            "Answer: E\nBecause of the fifth.",
+            "The answer is a\nbecause it is one.",
+        )
+    ),
+    *(
         (line, None)
         for line in (
             "A dog",
@@ -307,6 +337,23 @@ def test_choices() -> None:
         assert given == letter, (response, grade)
         assert (grade.outcome == "no_answer") == (grade.answer is None)
         assert grade.correct == (letter == "C"), (response, grade)
+
+
+SPEAKING = ("one", "more is needed to answer this question", "the last option", "the choice is free")
+
+
+@pytest.mark.parametrize(
+    ("line", "letter"),
+    [
+        ("Answer: B. more is needed to answer this question", "B"),
+        ("**The answer is (B) more is needed to answer this question**", "B"),
+        ("Answer: C. the last option", "C"),
+        ("Answer: D) the choice is free", "D"),
+        ("Answer: C. more is needed to answer this question", None),
+    ],
+)
+def test_an_option_that_speaks_of_answers_and_options(line: str, letter: str | None) -> None:
+    assert graded_as(problem("choice", "B", SPEAKING), line).answer == letter
 
 
 def test_an_option_below_a_heading() -> None:
@@ -755,6 +802,32 @@ def test_a_reference_is_probed_once_for_all_of_its_answers() -> None:
 def test_boxes_are_never_joined() -> None:
     assert graded_as(problem("math", "100204"), r"\boxed{100} and \boxed{204}").outcome == "wrong"
     assert graded_as(problem("math", "204"), r"\boxed{100} and \boxed{204}").outcome == "pass"
+    assert graded_as(problem("integer", "100204"), r"\boxed{100} and \boxed{204}").outcome == "wrong"
+
+
+BOXES = [
+    (r"\boxed{1} and \boxed{2}", "1, 2", RIGHT),
+    (r"The values are $\boxed{2}$, $\boxed{1}$.", "1, 2", RIGHT),
+    (r"\boxed{\sqrt2}, \boxed{-\sqrt2}", r"\pm\sqrt2", RIGHT),
+    (r"\boxed{x=1} or \boxed{x=2}", r"\{1, 2\}", RIGHT),
+    ("First \\boxed{7}.\nSo \\boxed{1} and \\boxed{2}\nas claimed.", "1, 2", RIGHT),
+    (r"Since \boxed{1} works, it is \boxed{1, 2}", "1, 2", RIGHT),
+    (r"\boxed{1, 2}", "1, 2", RIGHT),
+    (r"\boxed{1} and \boxed{3}", "1, 2", WRONG),
+    (r"\boxed{1} and \boxed{2} and \boxed{3}", "1, 2", WRONG),
+    ("\\boxed{1}\n\\boxed{2}", "1, 2", WRONG),
+    (r"\boxed{1} and \boxed{2}", "(1, 2)", WRONG),
+    (r"\boxed{1} and \boxed{2}", "2", RIGHT),
+    (r"\boxed{1} and \boxed{2}", "12", WRONG),
+    (r"\boxed{\boxed{1}} and \boxed{2}", "1, 2", RIGHT),
+    (r"\boxed{1, \boxed{2}}", "1, 2", WRONG),
+]
+
+
+def test_the_boxes_of_one_line_are_a_list_where_a_list_is_asked_for() -> None:
+    found = grades([(problem("math", reference), reply) for reply, reference, _ in BOXES])
+    assert [(g.outcome, g.answer) for g in found if g.outcome not in (RIGHT, WRONG)] == []
+    assert [g.outcome for g in found] == [outcome for *_, outcome in BOXES], found
 
 
 def test_programs_run_only_when_allowed() -> None:

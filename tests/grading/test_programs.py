@@ -145,6 +145,23 @@ def test_functions_are_called_and_their_results_compared() -> None:
     assert [g.outcome for g in found] == [outcome for _, outcome in FUNCTIONS], found
 
 
+PREAMBLE = [
+    ("print(maxsize > 2**60, intern('a'), argv)", "True a ['program.py']"),
+    ("print(stdin.readline().strip())\nstdout.write('to')\nstderr.write('lost')", "given\nto"),
+    ("print(datetime.date(2025, 1, 1), time(1).hour, random.Random(0) is not None)", "2025-01-01 1 True"),
+    ("print(List, Counter('aab').most_common(1), inf, reduce(add, [1, 2]))", "typing.List [('a', 2)] inf 3"),
+    ("print(pow(2, 3, 5), sum([1]), open is not io.open)", "3 1 True"),
+    ("print([typing])", None),
+    ("print(time.time())", None),
+]
+
+
+@pytest.mark.parametrize(("code", "printed"), PREAMBLE)
+def test_programs_start_with_the_names_that_livecodebench_gives_them(code: str, printed: str | None) -> None:
+    (found,) = graded([(code, own(("given\n", printed or "")))])
+    assert found.outcome == ("pass" if printed else "runtime_error"), found
+
+
 def test_grading_stops_at_the_first_failure_and_says_where() -> None:
     (found,) = graded(
         [("n = int(input())\nprint(n if n < 3 else 1 // 0)", own(("1", "1"), ("3", "3"), ("9", "0")))]
@@ -214,7 +231,7 @@ def test_decoded_tests_are_kept_within_bounds() -> None:
         store, sizes = cases.Decoded(most=250), []
         for tests in (*problems, problems[3], problems[2], problems[0]):
             await store.get(tests)
-            sizes.append(sum(map(cases._size, store._kept.values())))
+            sizes.append(sum(one.size for one in store._kept.values()))
         for _ in range(2):
             with pytest.raises(ConfigError):
                 await store.get("{}")
@@ -306,6 +323,13 @@ def test_private_cases_of_livecodebench_are_read_without_unpickling(tmp_path: Pa
     text = json.dumps([{"input": "3", "output": "ä 4", "testtype": "stdin"}], ensure_ascii=False)
     found = decode_cases(written(tmp_path / "a:b.jsonl", record(packed(pickle.dumps(text, protocol)))))
     assert found == Cases("stdin", None, (Case("1", "2"), Case("3", "ä 4")))
+
+
+def test_private_tests_alone_are_those_of_the_record(tmp_path: Path) -> None:
+    text = json.dumps([{"input": "3", "output": "4", "testtype": "stdin"}])
+    place = written(tmp_path / "t.jsonl", record(text)).removeprefix("@")
+    assert decode_cases(f"@{place}").cases == (Case("1", "2"), Case("3", "4"))
+    assert decode_cases(f"@private:{place}").cases == (Case("3", "4"),)
 
 
 def test_private_cases_may_be_json_and_functional(tmp_path: Path) -> None:

@@ -132,18 +132,24 @@ def test_memory_is_bounded() -> None:
 PROBLEMS = [
     Problem("1", "b", "integer", "?", "42"),
     Problem("2", "b", "math", "?", r"\frac12", options=("x",)),
+    Problem("3", "b", "integer", "?", "many"),
 ]
 OLD = [
     Attempt("1", "b", 0, "42", "wrong", "", "stop", 7, r"\boxed{42}"),
     Attempt("1", "b", 1, None, "pass", "", "length", 7, "<think>"),
     Attempt("2", "b", 0, None, "refused", "too long", "refused"),
     Attempt("2", "b", 1, "0.5", "grader_error", "no worker", "stop", 7, r"\boxed{0.5}"),
+    Attempt("3", "b", 0, "many", "pass", "", "stop", 7, r"\boxed{many}"),
+    Attempt("3", "b", 1, None, "refused", "too long", "refused"),
 ]
+MANY = "the reference 'many' is no integer"
 NEW = [
     replace(OLD[0], outcome="pass"),
     replace(OLD[1], outcome="no_answer", error="truncated"),
     OLD[2],
     replace(OLD[3], outcome="pass", error=""),
+    replace(OLD[4], outcome="unreadable_reference", error=MANY),
+    replace(OLD[5], outcome="unreadable_reference", error=MANY),
 ]
 
 

@@ -23,7 +23,7 @@ from veridistill.domains import DOMAINS
 from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
 from veridistill.grading.compare import answers as final
-from veridistill.grading.compare import expressions, latex
+from veridistill.grading.compare import expressions, latex, reading
 from veridistill.grading.graders import Graders
 from veridistill.lazy import Ask
 from veridistill.method import Judged, Plan, Solved, solve
@@ -157,9 +157,9 @@ def form(kind: Kind, answer: str | None) -> Hashable | None:
     if answer is None or not answer.strip():
         return None
     if kind == "choice":
-        return final.choice(answer) or answer.strip()
+        return reading.choice(answer) or answer.strip()
     if kind in ("integer", "math"):
-        plain, whole = latex.plain(answer), final.integer(answer)
+        plain, whole = latex.plain(answer), reading.integer(answer)
         number = expressions.number(answer) or expressions.number(plain)
         value = whole if whole is not None else number and number.value
         return value if value is not None else plain or answer.strip()

@@ -23,9 +23,10 @@ __all__ = ["MAX_BYTES", "Case", "Cases", "Decoded", "decode_cases", "from_json",
 
 MAX_BYTES = 512 << 20
 """Of one record, packed and unpacked: LiveCodeBench's largest unpack to 199 MB."""
-MAX_KEPT = 256 << 20
+MAX_KEPT = 512 << 20
 """Characters of decoded tests that are kept for the next sample of their problem."""
 _MAX_CASES = 10_000
+_PRIVATE = "private:"
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
 _AROUND = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
@@ -47,10 +48,13 @@ class Cases:
     entry: str | None
     cases: tuple[Case, ...]
 
-    @property
-    def size(self) -> int:
-        """Characters of all inputs and outputs."""
-        return sum(len(case.input) + len(case.output) for case in self.cases)
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """`size` is in characters."""
+
+    found: Cases | ConfigError
+    size: int
 
 
 class Decoded:
@@ -63,33 +67,30 @@ class Decoded:
     def __init__(self, most: int = MAX_KEPT) -> None:
         self.num_decoded = 0
         self._most = most
-        self._kept: dict[str, Cases | ConfigError] = {}
+        self._kept: dict[str, _Kept] = {}
         self._decoding = asyncio.Lock()
 
     async def get(self, tests: str) -> Cases:
         """What `decode_cases` gives or raises."""
         async with self._decoding:
-            found = self._kept.pop(tests, None)
-            if found is None:
+            kept = self._kept.pop(tests, None)
+            if kept is None:
                 self.num_decoded += 1
-                found = await asyncio.to_thread(_decoded, tests)
-            self._kept[tests] = found
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > self._most:
+                kept = await asyncio.to_thread(_decoded, tests)
+            self._kept[tests] = kept
+            while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > self._most:
                 del self._kept[next(iter(self._kept))]
-        if isinstance(found, ConfigError):
-            raise found
-        return found
+        if isinstance(kept.found, ConfigError):
+            raise kept.found
+        return kept.found
 
 
-def _decoded(tests: str) -> Cases | ConfigError:
+def _decoded(tests: str) -> _Kept:
     try:
-        return decode_cases(tests)
+        found = decode_cases(tests)
     except ConfigError as error:
-        return error
-
-
-def _size(found: Cases | ConfigError) -> int:
-    return found.size if isinstance(found, Cases) else len(str(found))
+        return _Kept(error, len(str(error)))
+    return _Kept(found, sum(len(case.input) + len(case.output) for case in found.cases))
 
 
 def is_livecodebench(tests: str) -> bool:
@@ -100,11 +101,18 @@ def is_livecodebench(tests: str) -> bool:
 def decode_cases(tests: str) -> Cases:
     """The tests that a `Problem.tests` holds: JSON text, or `@path:offset:length` of a record in a file.
 
+    Of `@private:path:offset:length` they are the record's private tests alone.
+
     Raises `ConfigError` when the file or the record is not as it should be, or is too large.
     """
     where = tests[:200] if is_livecodebench(tests) else "the tests"
     try:
-        return _livecodebench(_record(tests[1:])) if is_livecodebench(tests) else _own(from_json(tests))
+        if not is_livecodebench(tests):
+            return _own(from_json(tests))
+        place = tests[1:].removeprefix(_PRIVATE)
+        record = _record(place)
+        public = [] if tests[1:] != place else json.loads(record["public_test_cases"])
+        return _livecodebench(record, public)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{where}: not tests of a program ({fault[:300]}); see docs/sandbox.md") from error
@@ -128,8 +136,8 @@ def _own(found: Any) -> Cases:
     return _cases(found["kind"], found.get("entry"), found["cases"])
 
 
-def _livecodebench(record: Any) -> Cases:
-    given = [*json.loads(record["public_test_cases"]), *_private(record["private_test_cases"])]
+def _livecodebench(record: Any, public: Sequence[Any]) -> Cases:
+    given = [*public, *_private(record["private_test_cases"])]
     kinds = {case["testtype"] for case in given}
     if len(kinds) != 1:
         raise ValueError(f"the test cases have the types {sorted(map(str, kinds))}; they must have one")

@@ -21,7 +21,7 @@ from veridistill.decide import split
 from veridistill.errors import ConfigError, missing_extra
 from veridistill.grading.algebra import Algebra, NoReply
 from veridistill.grading.cases import is_livecodebench
-from veridistill.grading.compare import answers, bounds, comparison
+from veridistill.grading.compare import answers, bounds, comparison, reading
 from veridistill.grading.compare.latex import MAX_ANSWER
 from veridistill.records import Attempt, Completion, Grade, Problem
 
@@ -132,7 +132,7 @@ class Graders:
             )
         reference = problem.reference
         if problem.kind == "choice":
-            return Grade("pass" if answer == answers.chosen(reference, problem.options) else "wrong")
+            return Grade("pass" if answer == reading.chosen(reference, problem.options) else "wrong")
         right = comparison.same(problem.kind, answer, reference)
         if right is not None:
             return Grade("pass" if right else "wrong")

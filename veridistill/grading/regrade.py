@@ -1,7 +1,7 @@
-"""Grading again what was answered before, without a model: JSONL lines, or an exam's table with its problems beside it.
+"""Grading again what was answered before, without a model: JSONL lines, or a table of attempts and its problems.
 
-Results come in the order of the input, with a window of them in work, so memory does not grow with the file. How one
-response is graded is `grading`'s.
+Results come in the order of the input, with a window of them in work, so memory does not grow with the file. Grading
+one response is left to `graders`.
 """
 
 import asyncio
@@ -72,14 +72,14 @@ async def regrade_rows(rows: Iterable[jsonl.Row], graders: Graders) -> AsyncGene
 
 
 async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt, None]:
-    """The attempts of an exam's table, graded anew by the problems in `problems.parquet` beside it, in order.
+    """The attempts of a table, graded anew by the problems in `problems.parquet` beside it, in order.
 
     What the engine refused stays refused. Raises `ConfigError` for tables that are missing or do not belong together.
     """
     beside = path.with_name(PROBLEMS)
     if not beside.is_file():
         raise ConfigError(
-            f"{beside}: not found; an exam's table is graded with the table of its problems beside it"
+            f"{beside}: not found; attempts are graded with the table of their problems beside theirs"
         )
     problems = {(p.benchmark, p.problem_id): p for p in tables.PROBLEMS.read(beside)}
     await graders.prepare(list(problems.values()))

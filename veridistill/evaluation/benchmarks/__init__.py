@@ -1,8 +1,8 @@
-"""Problems for an exam: public benchmarks by name, and the user's own as JSONL.
+"""Problems to evaluate on: public benchmarks by name, and the user's own as JSONL.
 
-Each benchmark or family has its module, with where its records are, what is checked of them and how they
-become problems; this one finds them by name. Grading is `grading`'s. Nothing but evaluation, and the
-decontamination of seeds, reads these: a reference has no way into training.
+Each benchmark or family has its own module, which says where its records are, what is checked of them and how they
+become problems; this one finds them by name. Grading is left to `grading`. Only evaluation and the decontamination of
+seeds read these: references cannot reach training.
 """
 
 import difflib
@@ -38,12 +38,13 @@ NAMES = tuple(BENCHMARKS)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the list of benchmarks. `rows` is the number of the source's records, which loading checks;
-    all of them are problems unless `subset` says which.
+    """One line of the list of benchmarks, as preset strict has them. `rows` is the number of the source's records and
+    `problems` how many of them become problems: all, unless `subset` says which.
     """
 
     name: str
     rows: int
+    problems: int | None
     kinds: str
     domain: str
     subset: str
@@ -59,15 +60,16 @@ def named(
 ) -> list[Problem]:
     """The first `limit` problems of a benchmark, from the directory `data` or else from the Hub.
 
-    The whole data set is checked, whatever the limit. Raises `ConfigError` for an unknown name, for data that
-    are not to be had, and with every fault of those that are.
+    The whole data set is checked, whatever the limit. Raises `ConfigError` for an unknown name, for data that are not
+    available, and with every fault of those that are.
     """
     benchmark = BENCHMARKS.get(name)
     if benchmark is None:
         close = difflib.get_close_matches(name, NAMES, 1)
         hint = f"did you mean {close[0]}? All: " if close else "choose of "
         raise ConfigError(f"there is no benchmark {name!r}; {hint}{', '.join(NAMES)}")
-    return benchmark.read(benchmark, files.find(benchmark, data), preset)[:limit]
+    benchmark = benchmark.under(preset)
+    return benchmark.read(benchmark, files.find(benchmark, data))[:limit]
 
 
 def selected(section: EvaluationSection) -> list[Problem]:
@@ -86,11 +88,12 @@ def selected(section: EvaluationSection) -> list[Problem]:
 
 
 def table() -> list[Entry]:
-    """What there is, for a list."""
+    """All benchmarks, for a list."""
     return [
         Entry(
             name=one.name,
             rows=one.num_rows,
+            problems=one.num_problems,
             kinds=", ".join(one.kinds),
             domain=one.domain,
             subset=one.subset,

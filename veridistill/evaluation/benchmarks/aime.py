@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset, Source
+from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
 from veridistill.records import Problem
 
@@ -12,14 +12,14 @@ from veridistill.records import Problem
 _ANSWER = re.compile(r"\$?(?P<digits>[0-9]{1,3})\s*(?:\^?\{?\\circ\}?|°)?\$?")
 
 
-def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Problem]:
+def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         return Problem(
             row.name("id"), benchmark.name, "integer", row.text("problem"), str(_answer(row)), "math"
         )
 
     rows = read(paths, ("id", "problem", "answer"))
-    return problems(rows, benchmark.num_rows, benchmark.source.hub_id, parse)
+    return problems(rows, benchmark, parse)
 
 
 def _answer(row: Row) -> int:
@@ -32,7 +32,7 @@ def _answer(row: Row) -> int:
 
 
 def _aime(name: str, source: Source) -> Benchmark:
-    return Benchmark(name, source, ("integer",), "math", 30, _read)
+    return Benchmark(name, source, ("integer",), "math", 30, _read, 30)
 
 
 BENCHMARKS = (
@@ -56,5 +56,14 @@ BENCHMARKS = (
             "563bb8404243c5f09de6ec262f2db674fe5bce9b",
         ),
     ),
-    _aime("aime26", Source("math-ai/aime26", ("aime2026.jsonl",), "test", "Apache-2.0")),
+    _aime(
+        "aime26",
+        Source(
+            "math-ai/aime26",
+            ("aime2026.jsonl",),
+            "test",
+            "Apache-2.0",
+            "79037aebdb6580008fb960d17cb21fd3099083e3",
+        ),
+    ),
 )

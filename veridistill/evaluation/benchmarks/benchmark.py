@@ -1,6 +1,6 @@
 """What a benchmark is: where its records are, how many there are, and how they become problems.
 
-Reading files is `rows`', getting hold of them `files`'; each benchmark or family has a module of its own.
+Reading files is left to `rows`, finding or downloading them to `files`; each benchmark or family has its own module.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ Preset = Literal["paper", "strict"]
 class Source:
     """A data set on the Hub. `files` are glob patterns of the split's files, relative to the repository.
 
-    `revision` is a commit where public manifests agree on one that holds these files, else `main`.
-    `licence` is what the data set's card declares.
+    `revision` is a commit on which public manifests agree and that holds these files. `licence` is what the data set's
+    card declares.
     """
 
     hub_id: str
     files: tuple[str, ...]
     split: str
     licence: str
-    revision: str = "main"
+    revision: str
     gated: bool = False
 
     @property
@@ -36,9 +36,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`num_rows` is the number of records of all files together, which loading checks; `subset` says which of
-    them become problems, where that is not all. `read` makes the problems of the files, all of them checked, or
-    raises one `ConfigError` with every fault.
+    """`num_rows` is the number of records of all files together and `num_problems` how many of them become problems
+    (None: not known); loading checks both. `subset` says which ones, where that is not all. `read` makes the problems
+    of the files, all of them checked, or raises one `ConfigError` with every fault. `paper` is what preset paper reads
+    instead, where that differs. `formats` are the suffixes that a local copy of a single file may have.
     """
 
     name: str
@@ -46,5 +47,12 @@ class Benchmark:
     kinds: tuple[Kind, ...]
     domain: Domain
     num_rows: int
-    read: Callable[["Benchmark", Sequence[Path], Preset], list[Problem]]
+    read: Callable[["Benchmark", Sequence[Path]], list[Problem]]
+    num_problems: int | None
     subset: str = ""
+    paper: "Benchmark | None" = None
+    formats: tuple[str, ...] = (".parquet", ".jsonl", ".csv")
+
+    def under(self, preset: Preset) -> "Benchmark":
+        """The benchmark as a preset has it."""
+        return self.paper if preset == "paper" and self.paper is not None else self

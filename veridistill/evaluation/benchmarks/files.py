@@ -1,14 +1,13 @@
-"""Where a benchmark's files are: a local copy, or the Hub.
+"""Finding a benchmark's files: in a local copy, or on the Hub.
 
-Nothing is bundled. What cannot be had ends in an error that says where access is asked for and which local
-path would do.
+No data is bundled. Where the files are not available, the error says where to ask for access and which local paths
+would do.
 """
 
 from pathlib import Path
 
 from veridistill.errors import ConfigError, missing_extra
 from veridistill.evaluation.benchmarks.benchmark import Benchmark
-from veridistill.evaluation.benchmarks.rows import FORMATS
 
 
 def find(benchmark: Benchmark, data: str | None) -> list[Path]:
@@ -20,7 +19,7 @@ def find(benchmark: Benchmark, data: str | None) -> list[Path]:
     if data is None:
         return _matching(benchmark, _snapshot(benchmark))
     folder = Path(data).expanduser()
-    named = (folder / (benchmark.name + suffix) for suffix in FORMATS if _single(benchmark))
+    named = (folder / (benchmark.name + suffix) for suffix in benchmark.formats if _single(benchmark))
     if found := next(filter(Path.is_file, named), None):
         return [found]
     copy = folder / benchmark.source.hub_id
@@ -67,7 +66,7 @@ def _unavailable(benchmark: Benchmark, error: OSError) -> str:
     )
     reason = str(error).strip().partition("\n")[0]
     return (
-        f"{benchmark.name}: {source.hub_id} cannot be had from the Hub ({type(error).__name__}: {reason}). "
+        f"{benchmark.name}: {source.hub_id} is not available from the Hub ({type(error).__name__}: {reason}). "
         f"{access} Or: {_local(benchmark)}"
     )
 
@@ -75,7 +74,8 @@ def _unavailable(benchmark: Benchmark, error: OSError) -> str:
 def _local(benchmark: Benchmark) -> str:
     copy = f"DIR/{benchmark.source.hub_id}"
     files = " and ".join(f"{copy}/{pattern}" for pattern in benchmark.source.files)
-    one = f", or DIR/{benchmark.name}.jsonl (.parquet, .csv)" if _single(benchmark) else ""
+    names = [f"DIR/{benchmark.name}{suffix}" for suffix in benchmark.formats] if _single(benchmark) else []
+    one = "".join(f", or {name}" for name in names)
     return f"set evaluation.data=DIR with {files}{one}"
 
 

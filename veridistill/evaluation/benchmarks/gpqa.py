@@ -1,6 +1,6 @@
-"""GPQA Diamond: 198 graduate-level questions with four options, one right. Gated; not to be shown in the open.
+"""GPQA Diamond: 198 graduate-level questions with four options, one right. Gated; not to be published.
 
-The set stores the right answer first, so the options are shuffled. Where the right one stands depends on the
+The set stores the right answer first, so the options are shuffled. The place of the right one depends on the
 record ids alone, never on the file's order, and every letter is right for a quarter of the set: a model that
 always says D gets 25 %.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset, Source
+from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
@@ -19,7 +19,7 @@ _RIGHT = "Correct Answer"
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
-def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Problem]:
+def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         options = tuple(row.text(name) for name in (_RIGHT, *_WRONG))
         return Problem(
@@ -27,7 +27,7 @@ def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Proble
         )
 
     rows = read(paths, ("Record ID", "Question", _RIGHT, *_WRONG))
-    unshuffled = problems(rows, benchmark.num_rows, benchmark.source.hub_id, parse)
+    unshuffled = problems(rows, benchmark, parse)
     places = right_places([problem.problem_id for problem in unshuffled], 1 + len(_WRONG))
     return [shuffled(problem, places[problem.problem_id]) for problem in unshuffled]
 
@@ -73,5 +73,6 @@ BENCHMARKS = (
         "science",
         198,
         _read,
+        198,
     ),
 )

@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset, Source
+from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
 from veridistill.records import Problem
 
 _ANSWER = re.compile(r"####\s*\$?(?P<answer>-?[0-9][0-9,]*)\s*\Z")
 
 
-def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Problem]:
+def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         solution = row.text("answer")
         found = _ANSWER.search(solution)
@@ -23,7 +23,7 @@ def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Proble
             f"test-{row.number}", benchmark.name, "integer", row.text("question"), reference, "math"
         )
 
-    return problems(read(paths, ("question", "answer")), benchmark.num_rows, benchmark.source.hub_id, parse)
+    return problems(read(paths, ("question", "answer")), benchmark, parse)
 
 
 BENCHMARKS = (
@@ -40,5 +40,6 @@ BENCHMARKS = (
         "math",
         1_319,
         _read,
+        1_319,
     ),
 )

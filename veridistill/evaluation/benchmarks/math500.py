@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset, Source
+from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
 
 
-def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Problem]:
+def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         return Problem(
             row.text("unique_id"), benchmark.name, "math", row.text("problem"), row.text("answer"), "math"
         )
 
     rows = read(paths, ("unique_id", "problem", "answer"))
-    return problems(rows, benchmark.num_rows, benchmark.source.hub_id, parse)
+    return problems(rows, benchmark, parse)
 
 
 BENCHMARKS = (
@@ -32,5 +32,6 @@ BENCHMARKS = (
         "math",
         500,
         _read,
+        500,
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset, Source
+from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options
 from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
 from veridistill.records import Problem
@@ -11,7 +11,7 @@ from veridistill.records import Problem
 MAX_OPTIONS = 10
 
 
-def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Problem]:
+def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         options = row.texts("options")
         question = with_options(row.text("question"), options)
@@ -26,7 +26,7 @@ def _read(benchmark: Benchmark, paths: Sequence[Path], _: Preset) -> list[Proble
         )
 
     rows = read(paths, ("question_id", "question", "options", "answer", "answer_index"))
-    return problems(rows, benchmark.num_rows, benchmark.source.hub_id, parse)
+    return problems(rows, benchmark, parse)
 
 
 def _letter(row: Row, options: Sequence[str]) -> str:
@@ -53,5 +53,6 @@ BENCHMARKS = (
         "science",
         12_032,
         _read,
+        12_032,
     ),
 )

@@ -1,6 +1,6 @@
 """How options and starter code are shown in a question, for every benchmark alike.
 
-How the answer is to be given is the solve template's business.
+How the answer is to be given is left to the solve template.
 """
 
 from collections.abc import Sequence

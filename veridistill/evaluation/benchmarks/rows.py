@@ -1,7 +1,7 @@
 """Records of Parquet, JSONL and CSV files, and the checks of the fields that benchmarks use.
 
-A check that fails is noted on its row and reading goes on, so that one error tells every fault of a file with
-its row. Only one batch or line is in memory at a time: files of LiveCodeBench hold gigabytes.
+A check that fails is noted on its row and reading goes on, so that one error lists every fault of a file with its
+row. Only one batch or line is in memory at a time: files of LiveCodeBench hold gigabytes.
 """
 
 import csv
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from veridistill.errors import ConfigError
+from veridistill.evaluation.benchmarks.benchmark import Benchmark
 from veridistill.records import Problem, without_surrogates
 
 MAX_FAULTS = 20
-FORMATS = (".parquet", ".jsonl", ".csv")
 _MAX_CELL = 2**27  # characters of a CSV cell; Python's default of 131,072 refuses images in base64
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 
@@ -107,11 +107,12 @@ class Row:
 
 
 def problems(
-    rows: Iterable[Row], num_rows: int, where: str, parse: Callable[[Row], Problem | None]
+    rows: Iterable[Row], benchmark: Benchmark, parse: Callable[[Row], Problem | None]
 ) -> list[Problem]:
-    """What `parse` makes of the rows; None leaves a row out. `where` names the data set in an error.
+    """What `parse` makes of the rows; None leaves a row out.
 
-    Raises `ConfigError` with every fault: those that `parse` notes, an id used twice, another number of rows.
+    Raises `ConfigError` with every fault: those that `parse` notes, an id used twice, a wrong number of rows or, where
+    nothing else is wrong, of problems.
     """
     faults, found, first = Faults(), list[Problem](), dict[str, str]()
     count = 0
@@ -126,9 +127,13 @@ def problems(
         if first.setdefault(problem.problem_id, place) != place:
             faults.add(place, f"id {problem.problem_id!r} is used before, in {first[problem.problem_id]}")
         found.append(problem)
-    if count != num_rows:
-        faults.add(where, f"{num_rows:,} rows expected, {count:,} found; give the whole, unchanged data set")
+    where, whole = benchmark.source.hub_id, "give the whole, unchanged data set"
+    if count != benchmark.num_rows:
+        faults.add(where, f"{benchmark.num_rows:,} rows expected, {count:,} found; {whole}")
     faults.check()
+    if benchmark.num_problems is not None and len(found) != benchmark.num_problems:
+        wanted = f"{benchmark.num_problems:,} problems of {benchmark.name} ({benchmark.subset or 'all rows'})"
+        raise ConfigError(f"{where}: {wanted} expected, {len(found):,} found; {whole}")
     return found
 
 

@@ -1,54 +1,61 @@
-r"""Finding the final answer in a reply, and reading the integer or the letter that it states. Pure text.
+r"""Finding the final answer in a reply, by the problem's kind. Pure text.
 
-Whether an answer is right is left to `comparison`.
+Reading what it states is left to `reading`, whether it is right to `comparison`.
 """
 
 import re
 from collections.abc import Callable, Sequence
 
 from veridistill.domains import code, math
-from veridistill.grading.compare.exact import same_exact
-from veridistill.grading.compare.latex import MAX_ANSWER, unwrapped, words
+from veridistill.grading.compare import expressions
+from veridistill.grading.compare.latex import MAX_ANSWER, tidy, unwrapped
+from veridistill.grading.compare.reading import LEAD, LETTER_ALONE, behind, chosen
 from veridistill.records import Kind, Problem
 
 
 def final_answer(problem: Problem, text: str) -> str | None:
     """The final answer in the text after the reasoning, or None. Multiple choice: the letter, where there is one."""
-    if problem.kind != "choice":
-        return FINAL[problem.kind](text)
+    if problem.kind == "choice":
+        return _choice(text, problem.options)
+    if problem.kind == "math" and _is_many(problem.reference):
+        return _all_of_last_line(text)
+    return FINAL[problem.kind](text)
+
+
+def _is_many(text: str) -> bool:
+    """Whether a text is a set or a list, whose parts may be boxed one by one."""
+    return len(text) <= MAX_ANSWER and expressions.shape(tidy(text)).kind in ("set", "list")
+
+
+def _all_of_last_line(text: str) -> str | None:
+    """The last box; where its line has several and it is no list itself, all of them, as a list."""
+    last = math.answer_of(text)
+    if last is None or _is_many(last):
+        return last
+    line = next((line for line in reversed(text.split("\n")) if math.answer_of(line) is not None), "")
+    if math.answer_of(line) != last:
+        return last
+    starts = [found.start() for found in re.finditer(r"\\+(?:boxed|fbox)", line)]
+    pieces = (line[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True))
+    boxes = [box for piece in pieces if (box := math.answer_of(piece)) is not None]
+    return ", ".join(boxes) if len(boxes) > 1 else last
+
+
+def _choice(text: str, options: Sequence[str]) -> str | None:
     boxed = math.answer_of(text)
-    if boxed is None:
-        stated = _stated(text)
-        return chosen(stated, problem.options) if stated else _headed(text, problem.options)
-    return chosen(boxed, problem.options) or boxed
-
-
-def chosen(text: str, options: Sequence[str]) -> str | None:
-    """The letter of the option that a text names or, word for word, is; None when it is none, or two."""
-    if len(text) > MAX_ANSWER:
-        return None
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(options) or None]
-    named = [letters[index] for index in _options_like(_behind(text), options)]
-    letter = choice(text)
-    if letter is None or (letter not in letters and len(named) == 1):
-        return named[0] if len(named) == 1 else None
-    # "(B) 12 cm" when 12 cm is option C names two.
-    if letter not in letters or (len(named) == 1 and named[0] != letter and choice(_behind(text)) is None):
-        return None
-    return letter
-
-
-def _options_like(text: str, options: Sequence[str]) -> list[int]:
-    """The options that a text is; those that differ from it in case alone when there are no others."""
-    for same_text in (same_exact, lambda one, other: words(one).casefold() == words(other).casefold() != ""):
-        if found := [index for index, option in enumerate(options) if same_text(text, option)]:
-            return found
-    return []
+    if boxed is not None:
+        return chosen(boxed, options) or boxed
+    if stated := _stated(text):
+        letter = chosen(stated, options) or _explained(stated, options)
+    else:
+        letter = _headed(text, options) or _followed(text, options)
+    return letter or _worded(text, options)
 
 
 def stated_or_boxed(text: str) -> str | None:
     """The last box, or what a last line `Answer: ...` says."""
-    return math.answer_of(text) or _stated(text, of="answer")
+    found = _ANSWER_LINE.fullmatch(_last_line(text))
+    return math.answer_of(text) or (found["answer"].strip() if found else None)
 
 
 FINAL: dict[Kind, Callable[[str], str | None]] = {
@@ -64,20 +71,38 @@ _ANSWER_LINE = re.compile(
     r"(?:the\s+)?(?:(?:final|correct|exact|my)\s+)*answer(?:\s+is)?\s*[:：]\s*(?P<answer>.+)", re.IGNORECASE
 )
 _HEADING = re.compile(r"(?:.*\W)?(?:answer|option|choice)(?:\s+is)?\s*[:：]?", re.IGNORECASE)
-_LETTER_ALONE = re.compile(r"[(\[]?[A-Z][)\]]?[.]?|[(\[][a-z][)\]]")
-_LEAD = re.compile(r"[(\[]?[A-Za-z][)\].:]\s*(?=\S)")
+_LETTER = r"[(\[]?[A-Z][)\]]?|[(\[][a-z][)\]]"
+_WITH_REASON = re.compile(
+    rf"(?P<letter>{_LETTER})\s*(?:[,;:.–—-]|(?=(?:because|since|as|due)\b))\s*(?P<reason>.+)"
+)
+_LINE_ALONE = re.compile(
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct|right|best|my)\s+)*(?:answer|option|choice)"
+    rf"(?:\s+is)?\s*[:：]?\s*(?P<letter>{_LETTER})\s*\.?",
+    re.IGNORECASE,
+)
+# What takes an answer back, or names another one.
+_DOUBT = re.compile(
+    r"\b(?:but|however|wait|actually|unsure|sure|instead|hmm+|reconsider\w*|recheck\w*|correction|sorry|mistake|or|not"
+    r"|second thought|alternatively|[A-Z]\)?\s+(?:is|was|seems?|must be|would be)\s+(?:the\s+|also\s+|more\s+)*"
+    r"(?:correct|right|best|better|answer|likely))\b",
+    re.IGNORECASE,
+)
 
 
-def _stated(text: str, of: str = "choice") -> str | None:
-    """What the last line states as the answer, markup aside. A letter in prose is none: it is alone or marked."""
+def _last_line(text: str) -> str:
+    """The last line without markup; empty when it is too long to be read."""
     line = text.rstrip().rpartition("\n")[2]
-    if len(line) > MAX_ANSWER:
-        return None
-    line = re.sub(r"[*_`#>]|^\s*-\s", "", line).strip()
-    if of == "answer":
-        found = _ANSWER_LINE.fullmatch(line)
-        return found["answer"].strip() if found else None
-    if _LETTER_ALONE.fullmatch(unwrapped(line)):
+    return _bare(line) if len(line) <= MAX_ANSWER else ""
+
+
+def _bare(line: str) -> str:
+    return re.sub(r"[*_`#>]|^\s*-\s", "", line).strip()
+
+
+def _stated(text: str) -> str | None:
+    """What the last line states as the answer. A letter in prose is none: it is alone or marked."""
+    line = _last_line(text)
+    if LETTER_ALONE.fullmatch(unwrapped(line)):
         return line
     starts = list(_STATEMENT.finditer(line))
     if not starts:
@@ -93,79 +118,40 @@ def _headed(text: str, options: Sequence[str]) -> str | None:
     lines = [re.sub(r"[*_`#>]", "", line).strip() for line in text.split("\n") if line.strip()][-2:]
     if len(lines) < 2 or len(lines[0]) > MAX_ANSWER or not _HEADING.fullmatch(lines[0]):
         return None
-    letter = chosen(lines[1], options) if _LEAD.match(lines[1]) else None
-    return letter if letter and chosen(_behind(lines[1]), options) == letter else None
+    letter = chosen(lines[1], options) if LEAD.match(lines[1]) else None
+    return letter if letter and chosen(behind(lines[1]), options) == letter else None
 
 
-def _behind(text: str) -> str:
-    """An option's text without its own letter in front."""
-    bare = unwrapped(text).strip("*_ ")
-    return bare if _LETTER_ALONE.fullmatch(bare) else _LEAD.sub("", bare, count=1)
+def _worded(text: str, options: Sequence[str]) -> str | None:
+    """The letter of a last line `Answer: B. a dog` with the option's own text, which may hold the word answer too."""
+    line = _last_line(text)
+    for found in _STATEMENT.finditer(line):
+        said = line[found.end() :]
+        letter = chosen(said, options) if LEAD.match(said) else None
+        if letter is not None and chosen(behind(said), options) == letter:
+            return letter
+    return None
 
 
-# --- reading ----------------------------------------------------------------------------------------------
-
-# Words behind a number that make another number of it, and so are no unit.
-_NO_UNIT = (
-    "pi|tau|phi|inf|infinity|sqrt|root|squared|cubed|factorial|hundred|thousand|million|billion|trillion|dozen|half|"
-    "mod|choose|over|plus|minus|times|and|or|to|by"
-)
-_INTEGER = re.compile(
-    rf"""(?P<sign>[-+−–]?)\s*
-        (?:\\?[$€£]\s*)?
-        (?P<digits>[0-9]{{1,3}}(?:(?:,[0-9]{{3}})+|(?:\ [0-9]{{3}})+)|[0-9]+)
-        (?:\.0*)?                          # a sentence's end, or 12.00
-        (?:\s*(?:\\?%|°|\^\{{?\\circ\}}?))?
-        (?:\s+(?!(?:{_NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})      # 3 m, 3 cm^2, 3 km/h; not 3 x
-           (?:(?:\s+|\s*/\s*)(?!(?:{_NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})){{0,4}}(?:\^\{{?[23]\}}?)?)?
-        \s*\.?""",
-    re.VERBOSE,
-)
-_SEVERAL = re.compile(r"[=,;<>≤≥≠!]|\\(?:[lg]eq?|neq?|approx|equiv|lor|vee)(?![A-Za-z])|\b(?:and|or)\b")
-_CHOICE = re.compile(
-    r"""(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*(?:is\s*)?:?\s*)?
-        (?: [(\[]?\s*(?P<alone>[A-Za-z])\s*[)\]]?\s*[.:]?      # B, (B), b.
-          | [(\[](?P<fenced>[A-Za-z])[)\]]\s*\S.*               # (B) 12 cm
-          | (?P<marked>[A-Z])\s*[).:]\s*\S.* )                  # B. 12 cm; never "a dog"
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
+def _explained(stated: str, options: Sequence[str]) -> str | None:
+    """The letter of `B, because ...`, where the reason names no other option."""
+    found = _WITH_REASON.fullmatch(unwrapped(stated))
+    return _confirmed(chosen(found["letter"], options), found["reason"], options) if found else None
 
 
-def integer(text: str) -> int | None:
-    r"""The integer that a final answer states, or None.
-
-    Thousands separators (`1,234`, `1{,}234`, `1\,234`), a sign, leading zeros, `$`, `\text{}`, an `x =` or
-    `m + n =` in front and a unit of a few words behind are understood. What is not one integer (`12, 13`, `1,23`,
-    `12.5`, `1e3`, `10^3`, `1/2`, `3 = 4`) is none.
-    """
-    if len(text) > MAX_ANSWER:
-        return None
-    first, mark, last = unwrapped(text).partition("=")
-    if not mark:
-        return _integer(first)
-    values = [_integer(side.strip()) for side in (first, last)]
-    known = {value for value in values if value is not None}
-    # `m + n = 25`, `25 = 5^2`: the side that is no integer must be one expression.
-    unclear = any(v is None and _SEVERAL.search(s) for v, s in zip(values, (first, last), strict=True))
-    return known.pop() if len(known) == 1 and not unclear else None
+def _followed(text: str, options: Sequence[str]) -> str | None:
+    """The letter of the last line `Answer: B` where nothing but an explanation follows."""
+    lines = [_bare(line) for line in text.split("\n")]
+    for number in reversed(range(len(lines))):
+        line = unwrapped(lines[number]) if len(lines[number]) <= MAX_ANSWER else ""
+        if (found := _LINE_ALONE.fullmatch(line)) and LETTER_ALONE.fullmatch(found["letter"]):
+            return _confirmed(chosen(found["letter"], options), " ".join(lines[number + 1 :]), options)
+    return None
 
 
-def _integer(text: str) -> int | None:
-    found = _INTEGER.fullmatch(text)
-    if found is None:
-        return None
-    value = int(re.sub("[, ]", "", found["digits"]))
-    return -value if found["sign"] in ("-", "−", "–") else value
-
-
-def choice(text: str) -> str | None:
-    r"""The option's letter, upper case: `B`, `(B)`, `B.`, `\text{(B)}`, `option B`, `(B) 12 cm`, or None."""
-    if len(text) > MAX_ANSWER:
-        return None
-    found = _CHOICE.fullmatch(unwrapped(text).strip("*_ "))
-    letter = (found["alone"] or found["fenced"] or found["marked"]) if found else None
-    # Case matters where only a mark follows: "a: dog" is an option, "i.e. five" is prose.
-    if found and found["marked"] and not found["marked"].isupper():
-        return None
-    return letter.upper() if letter else None
+def _confirmed(letter: str | None, explanation: str, options: Sequence[str]) -> str | None:
+    """The letter, unless the explanation behind it takes it back or states another one."""
+    ends = [found.end() for found in _STATEMENT.finditer(explanation)]
+    words = {explanation[end : end + 20].partition(" ")[0].rstrip(".,;") for end in ends}
+    others = {chosen(word, options) for word in words} - {None, letter}
+    return None if _DOUBT.search(explanation) or others else letter

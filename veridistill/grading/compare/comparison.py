@@ -7,9 +7,9 @@ own. Finding the answer in a reply is left to `answers`, running code to `progra
 from collections.abc import Callable
 
 from veridistill.grading.compare import bounds, expressions
-from veridistill.grading.compare.answers import choice, chosen, integer
 from veridistill.grading.compare.exact import same_exact
 from veridistill.grading.compare.latex import MAX_ANSWER, alike, words
+from veridistill.grading.compare.reading import choice, chosen, integer
 from veridistill.records import Problem
 
 

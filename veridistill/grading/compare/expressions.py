@@ -2,8 +2,7 @@ r"""Mathematical answers as text: their shape, their units, and the numbers that
 
 An answer is a value, an ordered tuple or interval `(1, 2)`, `[0, 1)`, a set `\{1, 2\}`, or a bare list `1, 2`; the
 parts are answers again. `same` compares shapes and settles what it can: equal texts, words, numbers. What needs algebra
-it hands to `equal`, which may not know: in the parent nobody knows (None), in a worker `mathcheck` does. So the two can
-never disagree.
+it hands to `equal`: in the parent that never knows (None), in a worker it is `mathcheck`. So the two cannot disagree.
 """
 
 import re
@@ -163,7 +162,7 @@ def readable(reference: str, parses: Parses) -> bool | None:
 
 
 def _ruled(text: str) -> str:
-    """The rule of a set that is told by one inequality of its member; else the text."""
+    """The rule of a set that one inequality of its members defines; else the text."""
     found = _BUILDER.fullmatch(text)
     return (
         found["rule"].strip() if found and re.search(r"[<>]|\\[lg]eq?(?![A-Za-z])", found["rule"]) else text

@@ -210,7 +210,7 @@ def readable(text: str, parses: Parses) -> bool | None:
 
 
 def _by_notation(answer: str, reference: str, equal: Equal) -> bool | None:
-    """What a parser would read more into, or less out of, than is written; the rest is `equal`'s."""
+    """Notations in which a parser would read more, or less, than is written; anything else is left to `equal`."""
     texts = (answer, reference)
     if any(GAP.search(text) and "\\" not in text for text in texts) or any(map(_TWICE_RAISED.search, texts)):
         return False

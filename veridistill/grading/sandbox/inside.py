@@ -34,12 +34,12 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ_FILE, _READ_DIR, _FIRST_RIGHTS = 1 << 2, 1 << 3, (1 << 13) - 1
 _RIGHTS_BY_ABI = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _TCP, _SCOPES = 0b11, 0b11
-# What contest programs expect to find imported, as on LiveCodeBench: modules by name, and all of their names.
-_STARRED = (
+# What programs find imported, as on LiveCodeBench: modules by name, and all of the names of these and of typing.
+_NAMED = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
-    *("itertools", "functools", "operator", "io", "json", "typing"),
+    *("itertools", "functools", "operator", "io", "sys", "json"),
 )
-_NAMED = [*_STARRED, "sys", "time"]
+_STARRED = (*_NAMED, "typing")
 _MAIN = "__main__"
 _STDIN = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _TAIL = 4096
@@ -116,7 +116,9 @@ class Packages:
 def prelude() -> dict[str, Any]:
     """The names that a program starts with. Built-in names are never hidden: `pow` is not that of math."""
     names: dict[str, Any] = {}
-    for module in map(importlib.import_module, _STARRED):
+    for module in map(
+        importlib.import_module, _STARRED
+    ):  # `sys` as it is now: with the program's own streams
         public = getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]
         names |= {name: getattr(module, name) for name in public}
     names = {name: value for name, value in names.items() if not hasattr(builtins, name)}
@@ -173,7 +175,7 @@ def serve(settings: dict[str, Any]) -> None:
     control, answers = os.dup(0), os.dup(1)
     confine(settings)
     sys.meta_path.append(Packages(settings["folders"], settings["only"]))
-    names = prelude()
+    prelude()  # imported once, for all children
     program = json.loads(_read(control) or b"null")
     if program is None:
         os._exit(0)
@@ -186,7 +188,7 @@ def serve(settings: dict[str, Any]) -> None:
         given = given if program["entry"] else b""
         child = os.fork()
         if child == 0:
-            become(program, given, files, settings, names)
+            become(program, given, files, settings)
             return
         report = watch(child, control)
         printed = _content(files[3] if program["entry"] else files[1], settings["output"] + 1)
@@ -216,9 +218,7 @@ def watch(child: int, control: int) -> dict[str, Any]:
     return {"code": os.waitstatus_to_exitcode(status), "cpu": cpu, "peak": peak}
 
 
-def become(
-    program: dict[str, Any], given: bytes, files: list[int], settings: dict[str, Any], names: dict[str, Any]
-) -> None:
+def become(program: dict[str, Any], given: bytes, files: list[int], settings: dict[str, Any]) -> None:
     """Turn this fresh child into the program. Standard output is a file, so the program never waits for a reader."""
     for number, descriptor in enumerate([os.dup(one) for one in files]):
         os.dup2(descriptor, number)
@@ -235,10 +235,10 @@ def become(
     threading.stack_size(8 << 20)
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
     filter_calls(bytes.fromhex(settings["filter"]))
-    main = types.ModuleType(_MAIN)
-    main.__dict__.update(names, open=_open)
-    sys.modules[_MAIN] = main
     sys.argv = ["program.py"]
+    main = types.ModuleType(_MAIN)
+    main.__dict__.update(prelude(), open=_open)
+    sys.modules[_MAIN] = main
     try:
         exec(compile(program["code"], "program.py", "exec", dont_inherit=True), main.__dict__)
         if program["entry"]:
@@ -252,7 +252,7 @@ def become(
 def limit(settings: dict[str, Any]) -> None:
     """Limits of one process are limits of the program: it has no other."""
     memory, output, cpu = settings["memory"], settings["output"] + 1, int(settings["cpu"])
-    # What is above the soft limit is for telling about a MemoryError.
+    # What is above the soft limit is for printing the traceback of a MemoryError.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory + (64 << 20)))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (output, output))
@@ -283,7 +283,10 @@ def answer(main: types.ModuleType, entry: str, given: bytes) -> None:
     arguments = [json.loads(line) for line in given.decode("utf-8").split("\n")]
     solution = getattr(main, "Solution", None)
     call = getattr(main, entry) if solution is None else getattr(solution(), entry)
-    rest = memoryview(json.dumps(_plain(call(*arguments))).encode())
+    result = call(*arguments)
+    # As on LiveCodeBench a tuple is a list, but not within a result: no JSON is equal to one there.
+    plain = _plain(list(result) if type(result) is tuple else result)
+    rest = memoryview(json.dumps(plain).encode())
     while rest:
         rest = rest[os.write(3, rest) :]
     os._exit(0)
@@ -294,14 +297,14 @@ def _plain(value: Any) -> Any:
     kind = type(value)
     if kind in (type(None), bool, int, float, str):
         return value
-    if kind in (list, tuple):
+    if kind is list:
         return [_plain(item) for item in value]
     if kind.__module__ == "collections" and issubclass(kind, dict):
         kind, value = dict, dict(value)
     if kind is dict and all(type(key) is str for key in value):
         return {key: _plain(item) for key, item in value.items()}
-    if kind.__module__ == "numpy":
-        return _plain(value.tolist())
+    if kind.__module__ == "numpy" and kind.__name__ != "ndarray":
+        return _plain(value.item())  # a number of NumPy's; an array is equal to no list
     raise TypeError(f"the result is or holds a {kind.__name__}, which JSON cannot express")
 
 

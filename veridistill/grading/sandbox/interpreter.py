@@ -55,15 +55,15 @@ class Interpreter:
     @staticmethod
     async def at(path: str) -> "Interpreter":
         """The Python at `path`, with all of its packages. Raises `ConfigError` when it does not run or is too old."""
-        told = await _described(path)
-        version = tuple(told["version"])
+        found = await _described(path)
+        version = tuple(found["version"])
         if version < _OLDEST:
             raise ConfigError(
                 f"evaluation.program_python={path} is Python {_dotted(version)}; programs are run with Python"
                 f" {_dotted(_OLDEST)} or later"
             )
-        folders = tuple(os.path.realpath(one) for one in told["folders"] if os.path.isdir(one))
-        return Interpreter(os.path.realpath(told["executable"]), _real(told["prefixes"]), folders, folders)
+        folders = tuple(os.path.realpath(one) for one in found["folders"] if os.path.isdir(one))
+        return Interpreter(os.path.realpath(found["executable"]), _real(found["prefixes"]), folders, folders)
 
 
 @cache
@@ -97,14 +97,14 @@ async def _described(path: str) -> dict[str, Any]:
         )
         async with asyncio.timeout(_SECONDS):
             said, _ = await process.communicate()
-        told = json.loads(said)
+        found = json.loads(said)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"evaluation.program_python={path} does not run as a Python ({str(error) or type(error).__name__});"
             " give the path of an interpreter, for example .venv/bin/python"
         ) from None
-    assert isinstance(told, dict)
-    return told
+    assert isinstance(found, dict)
+    return found
 
 
 def _dotted(version: tuple[int, ...]) -> str:

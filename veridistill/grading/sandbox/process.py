@@ -161,7 +161,7 @@ async def opened(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=command.descriptors,
-            start_new_session=True,  # Ctrl-C is for us: an exam drains, and its sandboxes go on until it has
+            start_new_session=True,  # Ctrl-C is for us: open tests are finished first
         )
     finally:
         for descriptor in command.descriptors:

@@ -1,8 +1,8 @@
-"""The system calls that a program may make, as a classic BPF filter. Standard library only; loading it is `inside`'s.
+"""The system calls that a program may make, as a classic BPF filter. Standard library only; `inside` loads it.
 
 An allow list: what a contest program needs to compute, to read its input and to print. Not on it: another process
 (fork, exec), signals to anyone, the network, other processes' memory, mounts, namespaces, files to be made, kernel
-keys, io_uring, and whatever the kernel learns next. A denied call fails with EPERM where a program should be told so,
+keys, io_uring, and whatever the kernel learns next. A denied call fails with EPERM where a program should learn of it,
 else with ENOSYS, on which libraries fall back to an older call.
 """
 
