@@ -217,7 +217,7 @@ def test_results_tell_the_settings_of_the_last_command(tmp_path: Path) -> None:
     assert len(found["ttc"]["base"]["methods"]) == 4
     other = veridistill("evaluate", "--out", tmp_path / "exam", "--k", "3")
     assert other.code == 2
-    assert "its exam was sat with other settings" in other.err
+    assert "this run was evaluated with other settings" in other.err
     assert "--fork" not in other.err
 
 

@@ -1,7 +1,7 @@
 """The user's own problems, as JSONL: `id, kind, question`, and `answer`, `answer` with `choices`, or `tests`.
 
 Optional are `domain` (math, science, code; by default that of the kind) and, for programs, `starter_code`. The
-whole file is checked before anything is asked, and one error tells every fault.
+whole file is checked before anything is asked, and one error lists every fault.
 """
 
 import json
