@@ -1,7 +1,7 @@
 """veridistill: Self-Verified Distillation. A language model improves itself from unlabeled questions.
 
 The command `veridistill` does everything; these names are for programs that build on it. Importing this package loads
-neither torch nor transformers, nor anything else that is not in the standard library: names are loaded when used.
+only the standard library, and neither torch nor transformers: each name is loaded when it is used.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives, and under which name there.
+# The module of each public name, and its name there if that differs.
 _HOMES = {
     "Candidate": "records",
     "Completion": "records",

@@ -1,6 +1,6 @@
 """Every decision of the method, as pure functions: no I/O, no engine, no configuration.
 
-The only place that splits a reply into reasoning and answer, and the only place that reads a verdict.
+Only this module splits a reply into reasoning and answer, and only this module reads a verdict.
 """
 
 import re
@@ -14,7 +14,7 @@ from veridistill.records import Ballot, Candidate, Completion, Outcome, Vote
 THINK_CLOSE = "</think>"
 THINK_OPEN = "<think>"
 
-# Answers that say nothing and yet sway judges (arXiv 2507.08794): refused before any judge is asked.
+# Answers that say nothing and yet sway judges (arXiv 2507.08794): malformed, before any judge is asked.
 _FILLER = re.compile(
     r"((here is |here's )?(the |a |my )?(step[- ]by[- ]step )?"
     r"(solution|answer|final answer|thought process|reasoning|explanation)( is)?"
@@ -108,7 +108,7 @@ def defect(completion: Completion, answer_of: Callable[[str], str | None], reaso
 def is_filler(answer: str) -> bool:
     """Blank, punctuation alone, or a bare opener such as "Solution:".
 
-    Mathematical signs such as ∞ do say something, and so do an empty set, list or tuple.
+    Mathematical signs such as ∞ are answers, and so are an empty set, list or tuple.
     """
     text = _MARKUP.sub("", answer.replace("’", "'")).strip()
     if _FILLER.fullmatch(text) is None or _EMPTY_COLLECTION.search(answer):

@@ -4,11 +4,11 @@
     ├── ConfigError          usage, configuration or input data: exit 2
     │   └── MissingExtra     an optional dependency is not installed
     ├── RunLocked            another process holds the run directory: exit 5
-    ├── Incomplete           stopped before the end; the same command goes on: exit 3
+    ├── Incomplete           stopped before the end; the same command resumes: exit 3
     │   ├── EngineDown       the engine or every endpoint is gone
     │   └── BudgetReached    a limit of `limits` was reached
     ├── QualityLimit         finished, but the result must not be used as it is: exit 4
-    └── RequestRefused       this request alone was refused (too long, filtered); never ends a run
+    └── RequestRefused       one request was refused (too long, filtered); never ends a run
 
 Each message says what is wrong, the value found and what to do.
 """
@@ -61,5 +61,5 @@ class RequestRefused(VeridistillError):
 
 
 def missing_extra(needs: str, extra: str) -> MissingExtra:
-    """The error for a part whose optional dependency is absent, with the command that installs it."""
+    """The error for a part whose optional dependency is missing, with the command that installs it."""
     return MissingExtra(f"{needs} needs packages that are not installed: pip install 'veridistill[{extra}]'")

@@ -1,14 +1,14 @@
 """THE ALGORITHM, for one question: Self-Verified Distillation (arXiv 2605.26132).
 
     for each of n candidates, in sampling order:
-        refuse it if it is malformed
+        drop it if it is malformed
         ask v votes of each stage; it is accepted only if all of them are yes
-    keep the first candidate that its own author accepts
+    keep the first candidate that is accepted
 
-At test time (`solve`, UQ-TTC) the same candidate is the answer, or candidate 0 where none is accepted.
+At test time (`solve`, UQ-TTC) the same candidate is the answer, or candidate 0 if none is accepted.
 
-It is written as if everything were asked. `lazy.first` and `lazy.every` see to it that little is, and the gate behind
-`ask` that the engine is never idle. Running over many questions is `pipeline`'s job.
+It is written as if everything were asked. `lazy.first` and `lazy.every` ask only what decides the outcome, and the gate
+behind `ask` keeps the engine busy. `pipeline` runs it over many questions.
 """
 
 import random
@@ -29,7 +29,7 @@ from veridistill.records import Candidate, Completion, Messages, Sampling, Seed,
 class Plan:
     """Everything that decides what is kept from one question, given the model's replies.
 
-    `extra_stages` are asked where everything is asked, for comparison; they have no say in what is kept.
+    `extra_stages` are asked for comparison wherever everything is asked; what is kept does not depend on them.
     """
 
     candidates: int
@@ -58,7 +58,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """What one question gave: all candidates that were judged, by index, and those that are kept."""
+    """The result of one question: all candidates that were judged, by index, and those that are kept."""
 
     seed: Seed
     judged: tuple[Judged, ...]
@@ -67,9 +67,9 @@ class Distilled:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """What one question was answered with: all candidates that were judged, by index, and the answer among them.
+    """The answer to one question, and all candidates that were judged, by index.
 
-    `valid` says whether its own author accepted it; if not, it is candidate 0 for want of a better one.
+    `valid`: the answer was accepted. If not, it is candidate 0.
     """
 
     seed: Seed
@@ -92,7 +92,7 @@ async def distil(seed: Seed, ask: Ask, plan: Plan) -> Distilled:
 
 
 async def judged(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
-    """One candidate: sampled, checked, and put before the cascade."""
+    """One candidate: sampled, checked, and judged by the cascade."""
     candidate = await generate(seed, index, plan, ask)
     if reason := defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
         return Judged(candidate, Verdict(seed.seed_id, index, "malformed", reason))
@@ -112,7 +112,7 @@ async def generate(seed: Seed, index: int, plan: Plan, ask: Call) -> Candidate:
 
 
 def ballots(seed: Seed, candidate: Candidate, stages: Sequence[str], plan: Plan) -> list[Branch[Vote]]:
-    """The votes that must all be yes, stage by stage. Each is labelled by its stage and its place therein."""
+    """The votes that must all be yes, stage by stage, each labelled by its stage and its index in it."""
     return [
         Branch(
             f"{stage}.{index}",
@@ -125,7 +125,7 @@ def ballots(seed: Seed, candidate: Candidate, stages: Sequence[str], plan: Plan)
 
 
 def solve_prompt(seed: Seed, plan: Plan) -> Messages:
-    """What a candidate is sampled from, and what the training target follows: the same messages."""
+    """The messages that a candidate is sampled from; in training its reply follows the same messages."""
     return message(plan.rules.solve(plan.jury.prompts), question=seed.question)
 
 
@@ -165,7 +165,7 @@ async def all_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
 
 
 async def unfiltered(seed: Seed, ask: Ask, plan: Plan) -> Selected:
-    """The ablation without a filter: candidate 0, whatever it says, if it came to an end."""
+    """The ablation without a filter: candidate 0, whatever it says, if it was not cut off."""
     result = await _sampled(seed, 0, plan, ask)
     return [result], [result.candidate] if result.candidate.completion.finish_reason == "stop" else []
 

@@ -101,7 +101,7 @@ def test_a_run_directory_that_cannot_be_written(tmp_path: Path, seeds: Path) -> 
 def test_steps_that_lack_what_they_need(tmp_path: Path, seeds: Path) -> None:
     with opened(tmp_path / "run", config.load(None, settings(seeds)[1::2])):
         pass
-    for command, message in (("train", "has no dataset"), ("evaluate", "there is no exam")):
+    for command, message in (("train", "has no dataset"), ("evaluate", "there is nothing to evaluate on")):
         done = veridistill(command, "-d", tmp_path / "run")
         assert done.code == 2
         assert message in done.err
@@ -140,7 +140,7 @@ def test_resume_and_fork(tmp_path: Path, seeds: Path) -> None:
 
     done = veridistill("build", "-d", run, "--v", "3", "-o", "generate.temperature=0.5")
     assert (done.code, calls(run), done.out) == (2, asked, "")
-    assert done.err.endswith("--fork:\n  generate.temperature: 0.8 -> 0.5\n  judge.votes: 2 -> 3\n")
+    assert done.err.endswith("--fork NEW:\n  generate.temperature: 0.8 -> 0.5\n  judge.votes: 2 -> 3\n")
 
     assert veridistill("build", "-d", run, "--v", "3", "--fork", fork).code == 0
     new = calls(fork)
@@ -301,7 +301,7 @@ def test_the_first_interrupt_drains(tmp_path: Path, seeds: Path) -> None:
         out, err = process.stdout.read(), process.stderr.read()
         process.wait(PATIENCE)
     assert process.returncode == 130
-    assert "finishing the calls under way" in err
+    assert "waiting for the calls under way" in err
     assert "Traceback" not in err
     journalled = calls(run)
     assert len(journalled) == 1 + out.count("asked")
@@ -320,7 +320,7 @@ def test_the_second_interrupt_stops_at_once(tmp_path: Path, seeds: Path) -> None
     with started("build", "-d", run, "-q", *settings(seeds, f"engine.script={endless}")) as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("finishing the calls under way")
+        assert process.stderr.readline().startswith("waiting for the calls under way")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

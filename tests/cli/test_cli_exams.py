@@ -222,8 +222,9 @@ def test_results_tell_the_settings_of_the_last_command(tmp_path: Path) -> None:
 
 
 def test_a_question_from_stdin_is_the_same_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Speculation asks votes early as time allows, so two answers would differ in the votes of rejected candidates.
-    options = ("--model", "any", "--json", "-q", "-o", "build.speculation=off", *ENGINE)
+    # Which votes of a rejected candidate are asked is the order's to choose, and speculation's: here both are fixed.
+    order = ("-o", "build.order=paper", "-o", "build.speculation=off")
+    options = ("--model", "any", "--json", "-q", *ENGINE, *order)
     monkeypatch.setattr("sys.stdin", io.StringIO("What is 2 plus 14?\n"))
     piped = veridistill("solve", "-", *options)
     assert piped.json["question"] == "What is 2 plus 14?"

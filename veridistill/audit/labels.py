@@ -1,10 +1,10 @@
-"""Labels of a run's candidates, as JSONL: what somebody who knows the answers says of them.
+"""Labels of a run's candidates, as JSONL: which of them are right, or the answers to grade them by.
 
     {"id": "q17", "candidate": 3, "correct": true}              of one candidate
     {"id": "q17", "kind": "integer", "answer": "42"}            of a question; its candidates are graded against it
 
-`id` is the seed's; `reference` may stand for `answer`. Both kinds of line may be mixed; what is said of a candidate
-goes before what is said of its question. Labels are read to measure judges and go nowhere else.
+`id` is the seed's; `reference` may be written for `answer`. Both kinds of line may be mixed; a candidate's own label
+goes before the answer to its question. Labels are used to measure judges and for nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -68,11 +68,11 @@ def _add(labels: Labels, record: dict[str, Any]) -> None:
     if "correct" in record:
         key = (seed_id, _candidate(record))
         if key in labels.candidates:
-            raise _Fault(f"candidate {key[1]} of {seed_id} is labelled before")
+            raise _Fault(f"candidate {key[1]} of {seed_id} is labelled twice; keep one label")
         labels.candidates[key] = _correct(record)
     else:
         if seed_id in labels.references:
-            raise _Fault(f"{seed_id} has an answer before")
+            raise _Fault(f"{seed_id} has two answers; keep one")
         labels.references[seed_id] = _reference(record)
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: option types, the run directory that a command works on, and the one `asyncio.run`."""
+"""What the commands share: option types, opening the run directory of a command, and the one `asyncio.run`."""
 
 import asyncio
 import json
@@ -20,39 +20,46 @@ from veridistill.errors import ConfigError
 ConfigFile = Annotated[
     str | None,
     typer.Argument(
-        help="YAML file, or `lab` for the embedded demonstration. Default: the run's own; else the lab, or, once a"
-        " model is named, the defaults."
+        help="YAML file, or `lab` for the built-in demonstration. Default: the configuration in the run directory;"
+        " without one, the default settings if a model is named, else the lab."
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", "-d", help="Run directory; the same command again goes on with it.")
+    Path, typer.Option("--out", "-d", help="Run directory. The same command resumes the run in it.")
 ]
 Sets = Annotated[
-    list[str] | None, typer.Option("-o", metavar="KEY=VALUE", help="Set a field, e.g. -o judge.votes=3.")
+    list[str] | None,
+    typer.Option("-o", metavar="KEY=VALUE", help="Set any field, e.g. -o judge.votes=3. Repeatable."),
 ]
-Model = Annotated[str | None, typer.Option(help="Short for -o model.path=...")]
-Seeds = Annotated[str | None, typer.Option(help="Short for -o seeds.path=...")]
-Candidates = Annotated[int | None, typer.Option("--n", help="Short for -o generate.candidates=...")]
-Votes = Annotated[int | None, typer.Option("--votes", "--v", help="Short for -o judge.votes=...")]
-Samples = Annotated[int | None, typer.Option("--k", help="Short for -o evaluation.samples=...")]
-Limit = Annotated[int | None, typer.Option(help="Short for -o seeds.limit=...")]
-Problems = Annotated[str | None, typer.Option(help="Short for -o evaluation.problems=...")]
+Model = Annotated[str | None, typer.Option(help="Directory or Hub id of the model (model.path).")]
+Seeds = Annotated[str | None, typer.Option(help="File of seed questions (seeds.path).")]
+Candidates = Annotated[int | None, typer.Option("--n", help="Candidates per question (generate.candidates).")]
+Votes = Annotated[int | None, typer.Option("--votes", "--v", help="Votes per stage (judge.votes).")]
+Samples = Annotated[int | None, typer.Option("--k", help="Samples per problem (evaluation.samples).")]
+Limit = Annotated[int | None, typer.Option(help="Use only the first so many questions (seeds.limit).")]
+Problems = Annotated[
+    str | None, typer.Option(help="JSONL file of problems with answers (evaluation.problems).")
+]
 Benchmarks = Annotated[
     str | None,
-    typer.Option(help="Names with commas, e.g. aime26,gpqa_diamond; veridistill benchmarks lists them."),
+    typer.Option(help="Public benchmarks, e.g. aime26,gpqa_diamond; `veridistill benchmarks` lists them."),
 ]
 AllowCode = Annotated[
     bool,
-    typer.Option("--allow-code-execution", help="Run model-written programs, in a sandbox, to grade them."),
+    typer.Option(
+        "--allow-code-execution", help="Run programs that the model wrote, in a sandbox, to grade them."
+    ),
 ]
-Fork = Annotated[Path | None, typer.Option(help="Make a new run here that reads the replies of --out's run.")]
+Fork = Annotated[
+    Path | None, typer.Option(help="Start a new run here that reuses the replies of the run in --out.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]
 DEFAULT_OUT = Path("runs/default")
 
 
 class Signalled(BaseException):
-    """A signal ended the run; raised once everything is put away."""
+    """A signal ended the run; raised once everything is closed."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -77,12 +84,12 @@ def session(
 
 
 def load(config: str | None, out: Path, overrides: list[str]) -> Config:
-    """The named file; else the run's own configuration; else the lab's, or the defaults once a model is named."""
+    """The named file; else the run's own configuration; else the defaults if a model is named, or the lab's."""
     if config is None and (out / "config.yaml").is_file():
         return configuration.load(out / "config.yaml", overrides)
     names_a_model = any(override.startswith("model") for override in overrides)
     if config is None and not names_a_model:
-        note("no configuration and no model were named: this is the lab's demonstration")
+        note("no configuration and no model were named: running the lab's demonstration")
     if config == "lab" or (config is None and not names_a_model):
         return configuration.load(Path(veridistill.__file__).parent / "lab" / "demo.yaml", overrides)
     return configuration.load(Path(config) if config else None, overrides)
@@ -102,18 +109,20 @@ def numbers(option: str, text: str | None) -> list[int]:
     try:
         return [int(part) for part in text.split(",")] if text else []
     except ValueError:
-        raise ConfigError(f"{option} {text}: must be whole numbers with commas, for example 1,4,8") from None
+        raise ConfigError(
+            f"{option} {text}: must be whole numbers separated by commas, for example 1,4,8"
+        ) from None
 
 
 def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be made ({error.strerror}); name another --out") from None
+        raise ConfigError(f"{path}: cannot be created ({error.strerror}); name another --out") from None
 
 
 def complete(session: Any, work: Awaitable[Any]) -> Any:
-    """Run to the end. The first Ctrl-C lets calls in the engine end and be journalled, the second does not."""
+    """Run to the end. The first Ctrl-C waits for the calls in the engine and journals them, the second does not."""
     return asyncio.run(_interruptible(session, work))
 
 
@@ -124,7 +133,7 @@ async def _interruptible(session: Any, work: Awaitable[Any]) -> Any:
     def stop(number: signal.Signals) -> None:
         caught.append(number)
         if number == signal.SIGINT and len(caught) == 1 and session.gate is not None:
-            note("finishing the calls under way; press Ctrl-C again to stop at once")
+            note("waiting for the calls under way; press Ctrl-C again to stop at once")
             session.gate.drain(task.cancel)
         else:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Commands on a run: the whole of it, one step of it, or how far it is."""
+"""Commands on a run: the whole of it, one of its steps, its report and its progress."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Build, train, evaluate and report; the same command goes on with a run that was stopped."""
+    """Build, train, evaluate and report. The same command resumes a run that was stopped."""
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -77,11 +77,13 @@ def build(
     votes: Votes = None,
     limit: Limit = None,
     fork: Fork = None,
-    dry_run: Annotated[bool, typer.Option(help="Estimate calls, tokens and time from 30 questions.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only estimate calls, tokens and time, from 30 questions.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil the seed questions into a dataset; with --dry-run, say what that would cost."""
+    """Distil the seed questions into a training dataset."""
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
@@ -95,7 +97,7 @@ def build(
 
 
 def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fine-tune the model on what `build` kept."""
+    """Fine-tune the model on the examples that `build` kept."""
     from veridistill.runs import pipeline
 
     stored_config(out)
@@ -111,17 +113,23 @@ def evaluate(
     problems: Problems = None,
     benchmarks: Benchmarks = None,
     k: Samples = None,
-    limit: Annotated[int | None, typer.Option(help="Short for -o evaluation.limit=...")] = None,
-    data: Annotated[str | None, typer.Option(help="Short for -o evaluation.data=...")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Short for -o evaluation.preset=paper or strict.")
+    limit: Annotated[
+        int | None, typer.Option(help="Use only the first so many problems (evaluation.limit).")
     ] = None,
-    ttc: Annotated[bool, typer.Option("--ttc", help="Short for -o evaluation.ttc=true.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Directory with local copies of the benchmarks (evaluation.data).")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Subsets of the benchmarks: paper or strict (evaluation.preset).")
+    ] = None,
+    ttc: Annotated[
+        bool, typer.Option("--ttc", help="Also answer by the cascade at test time, UQ-TTC (evaluation.ttc).")
+    ] = False,
     allow_code_execution: AllowCode = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Sit the exam with the base model and, where there is one, the trained model."""
+    """Measure pass@1 of the base model and, if there is one, of the trained model."""
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -132,28 +140,28 @@ def evaluate(
     }  # fmt: skip
     if config is None and model is None and not (out / "config.yaml").is_file():
         raise ConfigError(
-            f"{out}: not a run directory; name what to examine: --model PATH, or `lab`, or a YAML file"
+            f"{out}: not a run directory; name the model to evaluate: --model PATH, or `lab`, or a YAML file"
         )
     with common.session(config, out, sets, short, None, quiet) as session:
         section = session.config.evaluation
         if not section.problems and not section.benchmarks:
             raise ConfigError(
-                "there is no exam; give --benchmarks NAMES (veridistill benchmarks lists them) or --problems FILE"
-                " (JSONL: id, kind, question, answer)"
+                "there is nothing to evaluate on; give --benchmarks NAMES (`veridistill benchmarks` lists them) or"
+                " --problems FILE (JSONL: id, kind, question, answer)"
             )
         found = common.complete(session, pipeline.evaluate_step(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
 def report(out: Out = DEFAULT_OUT) -> None:
-    """Write report.html anew from what the run directory holds."""
+    """Write report.html again from the files of the run directory."""
     from veridistill.runs import pipeline
 
     print(pipeline.report(RunDir(out, stored_config(out))))
 
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Say how far a run is."""
+    """Show how far a run has got."""
     from veridistill.runs import figures
 
     stored_config(out)
@@ -171,12 +179,12 @@ def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("veridistill.yaml"),
+    file: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("veridistill.yaml"),
     sets: Sets = None,
     model: Model = None,
     seeds: Seeds = None,
 ) -> None:
-    """Write a configuration with every field, its default and its meaning."""
+    """Write a configuration file with every field, its default and its meaning."""
     if file.exists():
         raise ConfigError(f"{file}: exists already; name another file, or remove it")
     text = configuration.template(common.overrides(sets, {"model": model, "seeds": seeds}))

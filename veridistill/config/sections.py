@@ -44,11 +44,13 @@ class ModelSection(Section):
         "auto", "auto: float32 on CPU, bfloat16 on GPU"
     )
     reasoning: Literal["auto", "required", "none"] = identity(
-        "auto", "must a candidate carry closed reasoning; auto: as the chat template does"
+        "auto",
+        "whether a candidate must contain closed reasoning; auto: if the chat template asks for reasoning",
     )
     enable_thinking: bool | None = identity(None, "passed to the chat template when set")
     control_tokens: Literal["neutralise", "reject", "allow"] = identity(
-        "neutralise", "control tokens inside a question or answer: broken up, the request refused, or left"
+        "neutralise",
+        "control tokens in a question or answer: broken up, or the request refused, or kept",
     )
     lora: str | None = identity(None, "directory of a LoRA adapter on the model (engine.kind=vllm)")
 
@@ -120,9 +122,9 @@ class EngineSection(Section):
 class SeedsSection(Section):
     path: str = identity("lab", "JSONL or Parquet file of questions, or `lab`")
     question: str = identity("question", "column that holds the question")
-    id: str | None = identity(None, "column that holds an id; without it the id is a hash of the question")
-    domain: Domain = identity("math", "prompt suffix and static check")
-    limit: int | None = identity(None, "use the first so many questions", ge=1)
+    id: str | None = identity(None, "column that holds an id; null: the id is a hash of the question")
+    domain: Domain = identity("math", "which solve prompt and static check are used")
+    limit: int | None = identity(None, "use only the first so many questions", ge=1)
     shard: str | None = identity(
         None, "`2/8`: the second of eight parts, by hash of the id; veridistill merge joins the runs"
     )
@@ -130,7 +132,7 @@ class SeedsSection(Section):
         None, "drop questions whose 5-gram Jaccard similarity to an earlier one is at least this", gt=0, le=1
     )
     decontaminate: Texts = identity(
-        (), "benchmarks (names, or JSONL files of problems) whose questions must not be among the seeds"
+        (), "benchmarks (names, or JSONL files of problems) whose questions are dropped from the seeds"
     )
 
     @field_validator("shard")
@@ -189,22 +191,31 @@ class BuildSection(Section):
     selection: Literal["first", "all", "shortest", "random", "unfiltered"] = identity(
         "first", "which accepted candidates are kept; unfiltered: candidate 0, unjudged"
     )
-    asks: Literal["lazy", "exhaustive"] = runtime("lazy", "exhaustive asks every vote of every candidate")
-    order: Literal["cheapest", "paper"] = runtime("cheapest", "order of the votes of one candidate")
-    speculation: Literal["idle", "off"] = runtime(
-        "idle", "idle: start calls that may be needed while the engine has idle slots"
+    asks: Literal["lazy", "exhaustive"] = runtime(
+        "lazy", "lazy: only the votes that decide; exhaustive: every vote of every candidate"
     )
-    audit_share: float = runtime(0.02, "share of questions that is asked exhaustively", ge=0, le=1)
+    order: Literal["cheapest", "paper"] = runtime(
+        "cheapest", "order of one candidate's votes: the cheapest likely no first, or stage by stage"
+    )
+    speculation: Literal["idle", "off"] = runtime(
+        "idle", "use idle slots of the engine for calls that may be needed"
+    )
+    audit_share: float = runtime(
+        0.02, "share of questions that are asked exhaustively, for unbiased figures", ge=0, le=1
+    )
     canary_share: float = runtime(
         0.01,
-        "share of questions with a canary: an answer that is bad for certain, to measure false accepts",
+        "share of questions with a canary: an answer known to be bad, to measure false accepts",
         ge=0,
         le=1,
     )
     extra_stages: StageNames = runtime(
-        (), "stages that exhaustive asking asks besides judge.stages, for comparison: no say in what is kept"
+        (),
+        "stages asked for comparison wherever everything is asked; what is kept does not depend on them",
     )
-    window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
+    window: int | None = runtime(
+        None, "questions in work at once; default: a few times the gate's width", ge=1
+    )
 
 
 class GateSection(Section):
@@ -212,12 +223,12 @@ class GateSection(Section):
 
 
 class TrainSection(Section):
-    """Supervised fine-tuning. Defaults are the paper's for small models; presets change them by size."""
+    """Supervised fine-tuning. Defaults are the paper's for small models; recipes have those of other sizes."""
 
-    max_steps: int | None = identity(None, "optimizer steps; exclusive with epochs", ge=1)
+    max_steps: int | None = identity(None, "optimizer steps; not together with epochs", ge=1)
     epochs: float | None = identity(None, "passes over the data; default 2 when max_steps is not set", gt=0)
     learning_rate: float = identity(3e-5, gt=0)
-    warmup: float = identity(0.05, "share of the steps", ge=0, lt=1)
+    warmup: float = identity(0.05, "share of the steps in which the learning rate rises", ge=0, lt=1)
     weight_decay: float = identity(0.01, ge=0)
     clip: float = identity(1.0, "gradient norm", gt=0)
     batch_size: int = identity(64, "samples per optimizer step", ge=1)
@@ -231,7 +242,7 @@ class TrainSection(Section):
     def _one_length(self) -> "TrainSection":
         if self.max_steps is not None and self.epochs is not None:
             raise ValueError(
-                "max_steps and epochs exclude one another; set one of them to null, as in train.epochs=null"
+                "max_steps and epochs exclude one another; set one of them to null, for example train.epochs=null"
             )
         return self
 
@@ -270,29 +281,32 @@ class JournalSection(Section):
     path: str | None = runtime(
         None, "SQLite file on a local disk, relative to the run directory; default: journal.sqlite there"
     )
-    commit_rows: int = runtime(512, "most replies in one commit", ge=1)
+    commit_rows: int = runtime(512, "largest number of replies in one commit", ge=1)
 
 
 class LimitsSection(Section):
     tokens: int | None = runtime(
-        None, "stop, resumable, after so many new tokens (prompts, replies, and cancelled work)", ge=1
+        None, "stop, resumable, after this many new tokens (prompts, replies and cancelled work)", ge=1
     )
-    hours: float | None = runtime(None, "stop, resumable, after so long", gt=0)
+    hours: float | None = runtime(None, "stop, resumable, after this many hours", gt=0)
 
 
 class QualitySection(Section):
     """Quality limits: crossing one ends a finished build with exit code 4."""
 
-    min_kept: int = runtime(1, "fewest kept candidates that are worth training on", ge=0)
+    min_kept: int = runtime(1, "smallest number of kept candidates to train on", ge=0)
     max_invalid: float = runtime(0.5, "largest share of invalid votes", ge=0, le=1)
     max_canaries: float = runtime(
-        0.2, "largest share of accepted canaries; crossed when its whole 95 % interval lies above", ge=0, le=1
+        0.2,
+        "largest share of accepted canaries; crossed when the whole 95 % interval lies above it",
+        ge=0,
+        le=1,
     )
 
 
 class Config(Section):
     seed: int = identity(0, "run seed")
-    rounds: int = runtime(1, "how many rounds, each from the checkpoint of the one before", ge=1)
+    rounds: int = runtime(1, "number of rounds, each from the checkpoint of the one before", ge=1)
     prompts: str = identity(
         "auto",
         "thinking, instruct, compact, or a directory of your own; auto: compact for the lab's model, else thinking if"

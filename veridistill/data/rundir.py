@@ -1,7 +1,7 @@
-"""A run is a directory: where its files lie, its lock, and the rule by which it may be resumed.
+"""A run is a directory: the paths of its files, its lock, and the rule by which it may be resumed.
 
-`config.yaml` holds the resolved configuration. The same command goes on with a run; another *identity* field is refused
-with the differences, since it would mix two experiments; a fork makes a new run that reads the old journal.
+`config.yaml` holds the resolved configuration. The same command resumes a run. A change of an *identity* field is
+refused with the differences, since it would mix two experiments; a fork is a new run that reads the old journal.
 """
 
 import fcntl
@@ -53,7 +53,7 @@ class RoundDir:
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """The files of a run. `older`: journals of the runs that it forks."""
+    """The files of a run. `older`: the journals of the runs that it is forked from."""
 
     path: Path
     config: Config
@@ -97,8 +97,8 @@ def stored_config(path: Path) -> Config:
 def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator[RunDir]:
     """Create or resume the run at `path`, locked for this process.
 
-    When a `ConfigError` ends the block before anything was asked, a new directory is removed again, and one that was
-    empty is emptied.
+    When a `ConfigError` ends the block before anything was asked, a new directory is removed again, and an
+    existing one is as empty as before.
 
     Raises `RunLocked` when another process holds it and `ConfigError` when it cannot be written or an identity field
     of `config` differs from the stored one.
@@ -123,7 +123,7 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
     except ConfigError:
         if fresh and not _begun(path):
             with suppress(OSError):
-                _empty(path)  # nothing was asked: half of nothing
+                _empty(path)  # nothing was asked, so nothing is lost
                 if made:
                     path.rmdir()
         raise
@@ -137,17 +137,17 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
         listed = "\n  ".join(differences)
         if all(line.startswith("evaluation.") for line in differences):
             raise ConfigError(
-                f"{path}: this run was evaluated with other settings; evaluate it with the same ones, or use a new"
-                f" directory: veridistill evaluate --model MODEL --out NEW:\n  {listed}"
+                f"{path}: this run was evaluated with other settings; use the same ones, or evaluate in a new directory"
+                f" with veridistill evaluate --model MODEL --out NEW:\n  {listed}"
             )
         raise ConfigError(
-            f"{path}: holds a run with other settings; resume it with the same ones, or make a new run from its"
-            f" replies with veridistill build --fork:\n  {listed}"
+            f"{path}: holds a run with other settings; resume it with the same ones, or start a new run that reuses its"
+            f" replies, with --fork NEW:\n  {listed}"
         )
     forks = path / "forks.json"
     if (own := journal_path(path, config)).absolute() in [journal.absolute() for journal in older]:
         raise ConfigError(
-            f"journal.path: {own} belongs to the forked run; give the fork its own with -o journal.path="
+            f"journal.path: {own} belongs to the run that is forked; give the new one its own with -o journal.path="
         )
     if older and not forks.is_file():
         write_atomically(forks, json.dumps([str(journal.absolute()) for journal in older]))
@@ -158,13 +158,15 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
 
 
 def _differences(path: Path, old: Config, new: Config) -> list[str]:
-    """The identity fields that may not change any more; those of an exam may until it was sat."""
-    sat = any(path.glob("rounds/*/tables/exam_*.parquet"))
-    return [line for line in identity_differences(old, new) if sat or not line.startswith("evaluation.")]
+    """The identity fields that may not change any more; those of `evaluation` may until the first evaluation."""
+    evaluated = any(path.glob("rounds/*/tables/exam_*.parquet"))
+    return [
+        line for line in identity_differences(old, new) if evaluated or not line.startswith("evaluation.")
+    ]
 
 
 def _begun(path: Path) -> bool:
-    """Whether anything was asked: settings that failed before that, such as a mistyped path, may be put right."""
+    """Whether anything was asked: until then settings may still be corrected, such as a mistyped path."""
     stored = path / "config.yaml"
     if not stored.is_file():
         return False
@@ -173,7 +175,7 @@ def _begun(path: Path) -> bool:
 
 
 def _asked(journal: Path) -> bool:
-    """Whether a journal holds any call. What cannot be read as one is not taken for empty."""
+    """Whether a journal holds any call. A file that cannot be read as a journal counts as one that does."""
     if not journal.is_file():
         return journal.exists()
     with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -192,14 +194,14 @@ def _empty(path: Path) -> None:
 
 
 def forked_journals(path: Path) -> tuple[Path, ...]:
-    """The journals that a fork of the run at `path` reads: its own, then those it forked itself."""
+    """The journals that a fork of the run at `path` reads: the run's own, then those that it reads itself."""
     forks = path / "forks.json"
     older = [Path(p) for p in json.loads(forks.read_text())] if forks.is_file() else []
     return (journal_path(path, stored_config(path)), *older)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename."""
+    """Write the whole file or nothing: temporary name, fsync, rename."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:

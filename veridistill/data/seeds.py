@@ -1,9 +1,9 @@
-"""Seed questions from JSONL or Parquet, validated whole before any model call.
+"""Seed questions from JSONL or Parquet; the whole file is validated before any model call.
 
-All errors come at once, with their rows. Then, in this order: of questions that are equal when normalised the first is
-kept; near duplicates and questions of benchmarks are dropped, as `overlap` finds them; `limit` takes the first that
-are left; and `shard` a part of those. The pipeline hands over a real path, also for the embedded lab, and the
-benchmarks' questions as plain text.
+One error lists all faults with their rows. Then, in this order: of questions that are equal when normalised the first
+is kept; near duplicates and questions of benchmarks are dropped, as `overlap` finds them; `limit` takes the first of
+the rest; and `shard` a part of those. The caller gives a real path, also for the lab, and the benchmarks' questions as
+plain text.
 """
 
 import difflib
@@ -30,12 +30,12 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """Unique questions in file order, at most `limit` of them, of those the shard's; and what the whole file held.
+    """Unique questions in file order, at most `limit` of them, and of those the shard's; with counts of the whole file.
 
     `num_rows` counts the file's rows, `num_duplicates` those dropped as equal to an earlier one, and
     `num_replaced` the characters that were lone surrogates and are U+FFFD now. `overlaps` are the questions that share
     too much with a benchmark or an earlier question, in file order, one for each: those that were dropped and those
-    that are only reported. `overlap.audit_lines` writes them down. `whole` are the questions of all shards.
+    that are only reported. `whole` are the questions of all shards.
     """
 
     seeds: tuple[Seed, ...]
@@ -49,7 +49,7 @@ class Seeds:
 
     @property
     def num_near_duplicates(self) -> int:
-        """Dropped because of an earlier question, and of no benchmark."""
+        """Dropped because of an earlier question and not of a benchmark."""
         return self._num_dropped(near=True)
 
     @property
@@ -83,7 +83,7 @@ def load(section: SeedsSection, items: Iterable[Item] = ()) -> Seeds:
         reader.take(row)
     faults.check()
     if not reader.num_rows:
-        raise ConfigError(f"{path}: holds no questions")
+        raise ConfigError(f"{path}: holds no questions; give a JSONL or Parquet file of them")
     overlaps = _overlaps(reader.seeds, section, items)
     dropped = {overlap.seed_id for overlap in overlaps if overlap.action == "dropped"}
     left = [seed for seed in reader.seeds if seed.seed_id not in dropped][: section.limit]
@@ -197,14 +197,14 @@ class _Reader:
 
 
 def _rows(path: Path, columns: list[str]) -> Iterator[Row]:
-    """The file's rows; its first four bytes tell Parquet from JSONL."""
+    """The file's rows, as Parquet or JSONL by its first four bytes."""
     try:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
         raise ConfigError(f"seeds.path: {path} cannot be read ({error.strerror})") from None
     if not magic:
-        raise ConfigError(f"{path}: is empty")
+        raise ConfigError(f"{path}: is empty; give a JSONL or Parquet file of questions")
     yield from _parquet(path, columns) if magic == b"PAR1" else jsonl.read(path)
 
 
@@ -243,7 +243,7 @@ def _values(column: Any) -> list[Any]:
 
 
 class _Text(bytes):
-    """Bytes of a text column, apart from those of a binary one."""
+    """Bytes of a text column, to be distinguished from those of a binary one."""
 
 
 def _decoded(number: int, columns: dict[str, Any]) -> Row:
@@ -257,7 +257,7 @@ def _decoded(number: int, columns: dict[str, Any]) -> Row:
 
 
 def _missing(name: str, columns: Iterable[str], setting: str) -> str:
-    """No such column; with the one that was probably meant."""
+    """The error for a missing column, with the one that was probably meant."""
     found = list(columns)
     folded: dict[str, str] = {column.casefold(): column for column in reversed(found)}
     tests: list[Callable[[], list[str]]] = [

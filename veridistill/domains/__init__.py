@@ -1,6 +1,6 @@
-"""What differs between domains: the solve template, and where an answer stands in the text after reasoning.
+"""What differs between domains: the solve template, and where the final answer is in the text after the reasoning.
 
-Whether two answers are the same is evaluation's business; whether a candidate is malformed is `decide`'s.
+`decide` says whether a candidate is malformed; `grading` compares answers.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,11 @@
 """Prompt sets: eight text files each, filled in one pass, with the data between fences.
 
 A judge's template shows its data in blocks, `[question]` … `[/question]` and the like. What goes into a
-block is data: it is inserted once and never scanned again for placeholders, and any fence tag inside it is
-defused, so that a candidate can neither close its own block nor open another. A solve template has no blocks;
+block is data: it is inserted once and never scanned again for placeholders, and the brackets of any fence tag inside it
+are made round, so that a candidate can neither close its own block nor open another. A solve template has no blocks;
 the question goes in as it is.
 
-Keeping chat markers such as `<|im_end|>` out of the prompt's control tokens is left to the engines.
+The engines keep chat markers such as `<|im_end|>` in the data from becoming control tokens.
 """
 
 import hashlib

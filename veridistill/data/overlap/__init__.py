@@ -1,8 +1,8 @@
 """Overlap of texts: seed questions with one another, and with the questions of benchmarks.
 
 `words` says what counts as the same word, `near` finds near duplicates, `contamination` the benchmarks' questions.
-Each gives one `Overlap` for a seed that it would drop, or report, and decides nothing else: `seeds` drops. Why the
-rules are what they are stands in `docs/decontamination.md`.
+Each gives one `Overlap` for each seed to be dropped or reported; `seeds` drops them. `docs/decontamination.md` gives
+the reasons for the rules.
 """
 
 import json

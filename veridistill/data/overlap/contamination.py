@@ -1,6 +1,6 @@
 """Decontamination: seed questions that hold a benchmark's question, whole, in part, or with other numbers.
 
-Rules, the first that holds being the one that is told:
+The rules, of which the first that holds is reported:
 
     exact         the same tokens                                                      dropped
     contained     the item stands in the question as a whole                           dropped
@@ -10,8 +10,7 @@ Rules, the first that holds being the one that is told:
     masked_short  a short item is equal when masked                                    reported
 
 An 8-gram is telling when it is not boilerplate (in many questions, or in many items) and holds words of prose; a word
-is a stretch's own when it is prose and in no common 4-gram. Where items come from is the caller's business: nothing but
-their text is read here, and no reference.
+is a stretch's own when it is prose and in no common 4-gram. Of an item only the text is read, and no reference.
 """
 
 from collections import Counter, defaultdict
@@ -28,7 +27,7 @@ Item = tuple[str, str, str]
 
 OWN_WORDS = 3
 ALWAYS_OWN = 18
-"""Words in a row, all in telling 8-grams, that two boilerplates side by side do not come to."""
+"""Words in a row, all in telling 8-grams: more than two boilerplates side by side ever have."""
 COVERAGE = 0.5
 """Of an item's words, in telling 8-grams."""
 NEARLY_ALL = 0.9
@@ -60,7 +59,7 @@ def contaminated(seeds: Sequence[Seed], items: Iterable[Item]) -> list[Overlap]:
 
 
 def boilerplate(num_questions: int) -> int:
-    """In how many questions a gram may stand and still tell something: 10, or 0.02 % of them."""
+    """The most questions that a telling gram may be in: 10, or 0.02 % of them."""
     return max(10, num_questions // 5000)
 
 
@@ -74,7 +73,7 @@ class _Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """What the first look at a question leaves for the second."""
+    """What the first pass over a question leaves for the second."""
 
     whole: tuple[_Finding, ...]
     hits: Hits
@@ -116,7 +115,7 @@ class _Index:
             self._masked_short.setdefault(" ".join(masked(found)), number)
 
     def trace(self, seed: Seed) -> _Trace:
-        """The first look: whole items, and the grams in common."""
+        """The first pass: whole items, and the grams in common."""
         found = tokens(seed.question)
         plain = words(found)
         masked_text = " ".join(masked(found)) if len(plain) < LONG else ""
@@ -144,13 +143,13 @@ class _Index:
                     yield _Finding(number, "contained", 1.0, " ".join(item))
 
     def settle(self, most: int) -> None:
-        """Between the two looks: what stands in more than `most` questions is boilerplate."""
+        """Between the two passes: grams in more than `most` questions are boilerplate."""
         self.plain.settle(most)
         self.hidden.settle(most)
         self._most = most
 
     def strongest(self, trace: _Trace) -> _Finding | None:
-        """The second look, when it is known which grams are boilerplate."""
+        """The second pass, when it is known which grams are boilerplate."""
         findings = list(trace.whole)
         for item, match in self.plain.of(trace.hits).items():
             findings += _shared(item, match, self)

@@ -60,7 +60,7 @@ def near_duplicates(seeds: Sequence[Seed], threshold: float) -> list[Overlap]:
     questions = [_question(seed) for seed in seeds]
     for number, question in enumerate(questions):
         groups[question.decisive].append(number)
-    # Only questions that agree in all that is decisive can be the same: most have nobody to be compared with.
+    # Only questions that agree in everything decisive can be the same: most questions have no such partner.
     crowds = [group for group in groups.values() if len(group) > 1]
     found: dict[int, Overlap] = {}
     for group in crowds:
@@ -118,7 +118,7 @@ def _overlap(question: _Question, earlier: _Question, similarity: float) -> Over
 
 
 class _Index:
-    """datasketch's MinHash LSH, banded so that hardly any pair at the threshold is missed."""
+    """datasketch's MinHash LSH, with bands that miss hardly any pair at the threshold."""
 
     def __init__(self, threshold: float) -> None:
         try:

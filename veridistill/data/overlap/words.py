@@ -1,8 +1,8 @@
-"""What counts as the same word when questions are compared, whatever typesetting they came in.
+"""What counts as the same word when questions are compared, whatever their typesetting.
 
 Two streams are made of a text. `tokens` are its words, numbers and operators; `words` leaves the operators out.
 Spacing, case, punctuation, dollar signs and LaTeX commands that only typeset are gone from both. `masked` hides numbers
-and variables. Python's own tools alone: 50,000 questions take seconds.
+and variables. It uses the standard library alone; 50,000 questions take seconds.
 """
 
 import re
@@ -37,7 +37,7 @@ _MEANING = (
     | dict.fromkeys(["mid", "vert", "lvert", "rvert"], " | ")
     | dict.fromkeys(["circ", "degree", "deg"], " degrees ")
 )
-# Commands that typeset and say nothing.
+# Commands that only typeset.
 _TYPESETTING_COMMANDS = """
     left right big bigl bigr bigg biggl biggr middle text textbf textit textrm texttt textsf emph mbox
     mathrm mathbf mathbb mathcal mathit mathsf mathfrak boldsymbol bm operatorname displaystyle textstyle
