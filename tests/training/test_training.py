@@ -18,8 +18,9 @@ import veridistill
 from tests.training.jobs import job
 from veridistill.config import TrainSection
 from veridistill.data.tables import EXAMPLES
-from veridistill.errors import ConfigError, Incomplete
+from veridistill.errors import ConfigError, Incomplete, MissingExtra
 from veridistill.records import Example
+from veridistill.training import child
 from veridistill.training.job import Progress, TrainResult, read_result
 from veridistill.training.launcher import train
 
@@ -174,6 +175,12 @@ def test_no_examples(base: Path, tmp_path: Path) -> None:
         asyncio.run(train(job(tmp_path, base_model=str(base))))
 
 
+def test_missing_packages_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)
+    with pytest.raises(MissingExtra, match=re.escape("pip install 'veridistill[train]'")):
+        child.fit(job(tmp_path), lambda _: None)
+
+
 def test_a_bad_row_fails_with_the_log(base: Path, tmp_path: Path) -> None:
     bad = Example("s1", 4, (1, 2), (3, 4), ())
     with pytest.raises(
@@ -192,11 +199,11 @@ def test_cancelling_kills_the_child(base: Path, forty: list[Example], tmp_path: 
         waiter = asyncio.create_task(started.wait())
         await asyncio.wait((task, waiter), return_when=asyncio.FIRST_COMPLETED)
         assert started.is_set(), task.result()
-        child = _child()
+        pid = _child()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return child
+        return pid
 
     assert not Path(f"/proc/{asyncio.run(cancelled())}").exists()
 

@@ -6,6 +6,7 @@ model's directory appears by a rename. It ends when its stdin closes, so it cann
 """
 
 import copy
+import importlib.util
 import json
 import math
 import os
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(2, 1)
         job = Job.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
         try:
-            _fit(job, lambda progress: print(json.dumps(asdict(progress)), file=lines))
+            fit(job, lambda progress: print(json.dumps(asdict(progress)), file=lines))
         except ConfigError as error:
             print(json.dumps({"error": str(error)}), file=lines)
             return error.exit_code
@@ -56,8 +57,13 @@ def _die_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _fit(job: Job, report: Report) -> None:
+def fit(job: Job, report: Report) -> None:
+    """Train the job, resuming from its last whole checkpoint, and save the model with its result and its card.
+
+    Raises `ConfigError` for what the user can set right.
+    """
     start = time.monotonic()
+    _check_packages()
     place = _place(job)
     model, tokenizer, storage = _load(job)
     dataset, counts = _dataset(job, stop_ids(model, tokenizer))
@@ -79,6 +85,13 @@ def _fit(job: Job, report: Report) -> None:
     _save(job, model.to(storage), result)
 
 
+def _check_packages() -> None:
+    """Raise `MissingExtra` before anything large is imported."""
+    for name in ("torch", "transformers", "datasets", "accelerate", "trl"):
+        if importlib.util.find_spec(name) is None:
+            raise missing_extra("training", "train")
+
+
 def _place(job: Job) -> Literal["cpu", "cuda"]:
     import torch
 
@@ -94,11 +107,9 @@ def _load(job: Job) -> tuple[Any, Any, Any]:
 
     Updates smaller than bfloat16 can show would be lost, so weights are float32 while they train.
     """
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError:
-        raise missing_extra("training", "train") from None
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(job.base_model, revision=job.revision)
@@ -130,11 +141,9 @@ def _dataset(job: Job, stops: Sequence[int]) -> tuple[Any, Rows]:
 def _trainer(
     job: Job, place: Literal["cpu", "cuda"], model: Any, tokenizer: Any, dataset: Any, report: Report
 ) -> Any:
-    try:
-        from transformers import PrinterCallback
-        from trl import SFTConfig, SFTTrainer
-    except ImportError:
-        raise missing_extra("training", "train") from None
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
     lengths = [len(ids) for ids in dataset["input_ids"]]
     steps = num_steps(job.section, len(lengths))
     trainer = SFTTrainer(
