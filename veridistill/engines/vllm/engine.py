@@ -139,10 +139,15 @@ class VllmEngine:
         if adapter is not None:
             settings |= {"enable_lora": True, "max_lora_rank": adapter.rank}
         watcher = start_watcher()
-        llm, vllms = start(settings, watcher)
-        identity = (resolved, adapter.fingerprint) if adapter else (resolved,)
-        capacity = max_num_seqs * data_parallel * 5 // 4
-        return cls(llm, vllms, watcher, checkpoint, identity, seeded, adapter and adapter.request(), capacity)
+        return cls(
+            *start(settings, watcher),  # in no variable, for the reason given in `start`
+            watcher,
+            checkpoint,
+            (resolved, adapter.fingerprint) if adapter else (resolved,),
+            seeded,
+            adapter and adapter.request(),
+            max_num_seqs * data_parallel * 5 // 4,
+        )
 
     def rendered(self, rendering: Rendering) -> Rendered:
         """The same weights, in the same vLLM, with prompts rendered otherwise."""
