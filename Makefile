@@ -29,6 +29,9 @@ demo: install  ## The main job on the embedded model: build, train, before and a
 test: install  ## All tests
 	$(BIN)/python -m pytest
 
+test-long: install  ## The tests with fresh random cases, five times as many for the law of laziness
+	$(BIN)/python -m pytest --hypothesis-profile=fresh
+
 test-vllm: $(VLLM)/.installed  ## The engines against a real vLLM, which has an environment of its own (3.5 GB)
 	$(VLLM)/bin/python -m pytest -m vllm tests/engines
 
