@@ -55,7 +55,7 @@ SEEDS = 5
 CALLS_PER_QUESTION = 28
 """About so many, with the scripted rates, n = 8 and v = 5."""
 NOISE = shake_128(b"noise").hexdigest(1 << 16)
-IDS = tuple(array("H", shake_128(b"ids").digest(1 << 16)))
+IDS = array("i", array("H", shake_128(b"ids").digest(1 << 16)))
 FILLER, NUM_IDS = 850, 250
 """Characters before each reply, which make its text about 1 kB, and its token ids; both hardly compress."""
 
@@ -204,7 +204,8 @@ def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Co
     found = Script().reply(messages, sampling, seed)
     assert isinstance(found, Completion)
     at = seed % (len(IDS) - NUM_IDS)
-    ids = TokenIds((*IDS[at : at + NUM_IDS], END_ID))
+    ids = TokenIds(IDS[at : at + NUM_IDS])
+    ids.append(END_ID)
     text = f"{NOISE[at : at + FILLER]}\n{found.text}"
     return Completion(text, found.finish_reason, 200, len(ids), ids, TokenIds(ids[:60]))
 
