@@ -2,6 +2,7 @@
 
     python benchmarks/orchestrator.py --json FILE            # about 15 minutes on one core
     python benchmarks/orchestrator.py --quick                # below a minute, smaller sizes
+    python benchmarks/orchestrator.py --against CHECKOUT     # throughput beside another checkout's, by turns
 
 makespan     a simulated engine (slots, log-normal reply lengths, virtual clock) against the lower bound
              needed work / slots, and its occupancy over time
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import shake_128
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from veridistill import prompts
@@ -44,7 +46,8 @@ from veridistill.engines.scripted import END_ID, Script, ScriptedEngine
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Completion, Messages, Sampling, Seed, TokenIds
 
-FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "occupancy.svg"
+CHECKOUT = Path(__file__).absolute().parent.parent
+FIGURE = CHECKOUT / "docs" / "figures" / "occupancy.svg"
 STAGES = ("cycle_consistency", "factuality", "correctness")
 SAMPLING = Sampling(0.8, 0.95, 0, 32768)
 LENGTHS = Script(tokens=200, sigma=0.8, slots=1 << 20)
@@ -55,7 +58,7 @@ SEEDS = 5
 CALLS_PER_QUESTION = 28
 """About so many, with the scripted rates, n = 8 and v = 5."""
 NOISE = shake_128(b"noise").hexdigest(1 << 16)
-IDS = tuple(array("H", shake_128(b"ids").digest(1 << 16)))
+IDS = array("i", array("H", shake_128(b"ids").digest(1 << 16)))
 FILLER, NUM_IDS = 850, 250
 """Characters before each reply, which make its text about 1 kB, and its token ids; both hardly compress."""
 
@@ -204,7 +207,8 @@ def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Co
     found = Script().reply(messages, sampling, seed)
     assert isinstance(found, Completion)
     at = seed % (len(IDS) - NUM_IDS)
-    ids = TokenIds((*IDS[at : at + NUM_IDS], END_ID))
+    ids = TokenIds(IDS[at : at + NUM_IDS])
+    ids.append(END_ID)
     text = f"{NOISE[at : at + FILLER]}\n{found.text}"
     return Completion(text, found.finish_reason, 200, len(ids), ids, TokenIds(ids[:60]))
 
@@ -239,11 +243,16 @@ def work_of(job: str, folder: Path, number: int) -> dict[str, float]:
     return asyncio.run(drive(folder, slow(log=folder / "asked"), number))
 
 
-def child(job: str, folder: Path, number: int) -> "subprocess.Popen[str]":
-    program = [sys.executable, __file__, "--job", job, "--folder", str(folder), "--number", str(number)]
+def child(job: str, folder: Path, number: int, checkout: Path = CHECKOUT) -> "subprocess.Popen[str]":
+    """The job in a process of its own on one core, with a checkout's own package and benchmark."""
+    program = [sys.executable, str(checkout / "benchmarks" / "orchestrator.py"), "--job", job]
     core = min(os.sched_getaffinity(0))
     return subprocess.Popen(
-        program, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+        [*program, "--folder", str(folder), "--number", str(number)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
 
 
@@ -269,6 +278,33 @@ def throughput(sizes: Sizes, folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     shutil.rmtree(folder)
     return {"asked": asked, "resumed": resumed, "journal_mb": round(size, 1)}
+
+
+def compare(other: Path, calls: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """Throughput of this checkout and another, by turns, so that a noisy machine disturbs both alike.
+
+    `ratio` is that of the medians of calls per second, `cpu_ratio` the other's CPU time per call over ours.
+    """
+    runs: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    for number in range(rounds):
+        for name, checkout in (("ours", CHECKOUT), ("theirs", other.absolute())):
+            folder.mkdir()
+            runs[name].append(finished(child("ask", folder, calls // CALLS_PER_QUESTION, checkout)))
+            shutil.rmtree(folder)
+            note(f"round {number + 1}, {name}: {runs[name][-1]}")
+    middle = {
+        name: {
+            field: median(run[field] for run in found) for field in ("calls_per_second", "cpu_us_per_call")
+        }
+        for name, found in runs.items()
+    }
+    ours, theirs = middle["ours"], middle["theirs"]
+    return {
+        "ratio": round(ours["calls_per_second"] / theirs["calls_per_second"], 3),
+        "cpu_ratio": round(theirs["cpu_us_per_call"] / ours["cpu_us_per_call"], 3),
+        "medians": middle,
+        "runs": runs,
+    }
 
 
 def kills(num: int, folder: Path) -> dict[str, int]:
@@ -386,6 +422,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, default=FIGURE, help="occupancy (SVG); not with --quick")
     parser.add_argument("--folder", type=Path, help="on a local disk; default: a temporary directory")
+    parser.add_argument("--against", type=Path, help="another checkout, whose own benchmark is run by turns")
+    parser.add_argument("--calls", type=int, default=100_000, help="with --against: calls of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="with --against: runs of each checkout")
     parser.add_argument("--job", choices=("ask", "resume", "kill"), help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -393,12 +432,15 @@ def main() -> None:
         print(json.dumps(work_of(options.job, options.folder, options.number)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        data = measure(QUICK if options.quick else Sizes(), 2 if options.quick else SEEDS, Path(folder))
-    print(table(data))
+        if options.against:
+            data = compare(options.against, options.calls, options.rounds, Path(folder) / "asked")
+        else:
+            data = measure(QUICK if options.quick else Sizes(), 2 if options.quick else SEEDS, Path(folder))
+    print(json.dumps(data, indent=2) if options.against else table(data))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    if not options.quick:
+    if not options.quick and not options.against:
         plot(data, options.plot)
 
 

@@ -1,4 +1,4 @@
-"""The two benchmarks of the cascade run, on sizes that take seconds, and say what their readers look up."""
+"""The benchmarks of the orchestration run, on sizes that take seconds, and give the figures that are looked up."""
 
 import importlib.util
 import json
@@ -69,3 +69,21 @@ def test_occupancy_is_the_area_under_the_calls() -> None:
     changes = [(0.0, 1), (0.0, 1), (1.0, -1), (4.0, -1)]
     run = orchestrator.Simulated(4.0, 5.0, 0, changes)
     assert [share for _, share in orchestrator.occupancy(run, 2, 4)] == [1.0, 0.5, 0.5, 0.5]
+
+
+def test_two_checkouts_are_compared_by_turns(tmp_path: Path) -> None:
+    found = module("orchestrator").compare(BENCHMARKS.parent, 300, 1, tmp_path / "asked")
+    assert {name: len(runs) for name, runs in found["runs"].items()} == {"ours": 1, "theirs": 1}
+    assert found["runs"]["ours"][0]["calls"] == found["runs"]["theirs"][0]["calls"] > 100
+    assert found["ratio"] > 0 < found["cpu_ratio"]
+
+
+def test_memory_is_measured() -> None:
+    memory = module("memory")
+    found = memory.measure(memory.Sizes((30,), 60), ballast=1000)
+    assert found["ratio"] == {"alone": 1.0, "beside_a_million_objects": 1.0}
+    assert found["growth"]["alone"]["30"]["peak_mb"] > 0
+    waiting = found["waiting"]
+    assert waiting["candidates"] == 60
+    assert 0 < waiting["waiting_mb"] <= waiting["peak_mb"]
+    assert "60 candidates of 10,000 tokens" in memory.table(found)

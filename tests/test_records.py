@@ -2,11 +2,15 @@
 
 import copy
 import dataclasses
+import hashlib
+import json
 import pickle
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from veridistill.records import (
     Completion,
@@ -66,6 +70,21 @@ def test_keys_are_the_same_on_every_day_and_machine() -> None:
         replace(REQUEST, sampling=Sampling(1, 1, 0, 5)).key
         == replace(REQUEST, sampling=Sampling(1.0, 1.0, 0, 5)).key
     )
+
+
+@given(
+    st.integers(0, 2**40),
+    st.text(),
+    st.lists(st.one_of(st.text(), st.integers())).map(tuple),
+    st.lists(st.builds(Message, st.text(), st.text(st.characters()))).map(tuple),
+    st.builds(Sampling, st.floats(0, 9), st.floats(0.1, 1), st.integers(0, 99), st.integers(1, 9**9)),
+)
+def test_a_key_is_a_hash_of_the_json_of_its_fields(
+    number: int, text: str, path: Any, messages: Any, sampling: Sampling
+) -> None:
+    request = Request(number, text, text, path, messages, sampling)
+    whole = json.dumps([[number, text, text, path, messages], dataclasses.astuple(sampling)])
+    assert request.key == hashlib.blake2b(whole.encode(), digest_size=16).digest()
 
 
 def test_many_keys_are_distinct_and_seeds_have_31_bits() -> None:

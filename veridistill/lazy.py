@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from veridistill.records import Completion, Messages, Path, Sampling
 
@@ -174,8 +174,9 @@ class _Search(Generic[R]):
         self.waiting = list(branches)
         self.started: list[_Entry[R]] = []
         self.ask = ask
+        # The caller's task; in no local variable, since the error of a cancelled task refers to its frames.
         self._host: asyncio.Task[Any] | None = None
-        self._cut = False
+        self._place: Literal["waits", "runs", "cut"] = "waits"
         ask.forecast = self.chance_to_pass
 
     def settles(self, passed: bool) -> bool:
@@ -191,6 +192,7 @@ class _Search(Generic[R]):
 
     async def run(self) -> list[R]:
         done: list[_Entry[R]] = []
+        self._host = asyncio.current_task()
         try:
             while self.waiting or self.started:
                 entry = await self._next()
@@ -201,7 +203,7 @@ class _Search(Generic[R]):
                     break
         finally:
             self.ask.withdraw(self)
-            self.ask.forecast = None
+            self.ask.forecast = self._host = None
             self._discard_from(0)
         if not self.ordered and len(done) > 1:
             place = {branch.path: number for number, branch in enumerate(self.branches)}
@@ -223,17 +225,19 @@ class _Search(Generic[R]):
 
     async def _in_place(self, entry: _Entry[R]) -> None:
         """Run a branch in the caller's task, until it ends or `_ended` cuts it; as `asyncio.timeout` does it."""
-        # Kept here and not in a local variable: the error of a cancelled task refers to its frames, and they to locals.
-        self._host = asyncio.current_task()
         assert self._host is not None
-        cancels, self._cut = self._host.cancelling(), False
+        cancels, self._place = self._host.cancelling(), "runs"
         try:
             await entry.run()
         except asyncio.CancelledError:
-            if not self._cut or self._host.uncancel() > cancels:  # the caller was cancelled, if also cut
+            if not self._only_cut(self._host, cancels):
                 raise
         finally:
-            self._host = None
+            self._place = "waits"
+
+    def _only_cut(self, host: asyncio.Task[Any], cancels: int) -> bool:
+        """Whether a cancellation was the cut, and not one of the caller as well, of which it had `cancels` before."""
+        return self._place == "cut" and host.uncancel() <= cancels
 
     def _ended(self, entry: _Entry[R], task: asyncio.Task[None]) -> None:
         """An early branch ended: if that settles the outcome, what cannot matter any more is cut."""
@@ -246,8 +250,8 @@ class _Search(Generic[R]):
             self.waiting.clear()
             self.ask.withdraw(self)
             self._discard_from(self.started.index(entry) + 1)
-        elif self._host is not None and not self._cut:
-            self._cut = True
+        elif self._host is not None and self._place == "runs":
+            self._place = "cut"
             self._host.cancel()
 
     def _ready(self) -> _Entry[R] | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -116,11 +117,18 @@ def test_what_a_row_weighs(path: Path, monkeypatch: pytest.MonkeyPatch, row: Any
         assert pq.read_metadata(path).num_row_groups == groups
 
 
-def test_token_ids_are_read_a_batch_at_a_time(path: Path) -> None:
-    """The second batch of a file begins within its arrays."""
+def test_token_ids_are_read_a_row_group_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "GROUP_ROWS", 600)
     rows = [Example(str(n), n, TokenIds(range(n % 7)), TokenIds((n,)), ()) for n in range(2500)]
     tables.EXAMPLES.write(path, rows)
+    assert pq.read_metadata(path).num_row_groups == 5
     assert list(tables.EXAMPLES.read(path)) == rows
+
+
+def test_token_ids_within_a_larger_array() -> None:
+    """A slice of a column shares the whole column's numbers."""
+    column = pa.array([[1, 2], [], [3], [4, 5, 6]], pa.list_(pa.int32())).slice(1, 3)
+    assert list(tables._read_column("list<int32>", column)) == [(), (3,), (4, 5, 6)]
 
 
 def test_a_failed_block_leaves_nothing(path: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from veridistill.calls.gate import Gate, Need
@@ -253,9 +254,15 @@ class _Unit:
     exhaustive: bool
     known: dict[bytes, Entry]
     paths: frozenset[Path]
-    running: dict[bytes, asyncio.Event] = field(default_factory=dict)
+    running: dict[bytes, asyncio.Event | None] = field(default_factory=dict)
     used: set[bytes] = field(default_factory=set)
     asked: set[bytes] = field(default_factory=set)
+
+    async def answered(self, key: bytes) -> None:
+        """Wait for a call that another branch is making; such calls are rare, so they alone cost an event."""
+        if (event := self.running[key]) is None:
+            event = self.running[key] = asyncio.Event()
+        await event.wait()
 
 
 class UnitAsk:
@@ -275,16 +282,17 @@ class UnitAsk:
     async def __call__(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
         asker, unit = self._asker, self._unit
         request = asker.request(role, path, messages, sampling)
-        while (entry := unit.known.get(request.key)) is None:
-            if (same := unit.running.get(request.key)) is not None:
-                await same.wait()
+        key = request.key
+        while (entry := unit.known.get(key)) is None:
+            if key in unit.running:
+                await unit.answered(key)
                 continue
-            same = unit.running[request.key] = asyncio.Event()
+            unit.running[key] = None
             try:
                 await self._fetch(request)
             finally:
-                del unit.running[request.key]
-                same.set()
+                if (others := unit.running.pop(key)) is not None:
+                    others.set()
         return self._use(entry)
 
     def _use(self, entry: Entry) -> Completion:
@@ -348,16 +356,17 @@ class UnitAsk:
 
     def choose(self, branches: Sequence[Branch[R]]) -> int:
         """Known ones first; then the paper's order, or the best chance to reject per token."""
-        for number, branch in enumerate(branches):
-            if self.known(branch):
-                return number
+        if self._unit.paths:
+            for number, branch in enumerate(branches):
+                if self.known(branch):
+                    return number
         if self._asker.policy.order == "paper":
             return 0
         rate = self._asker.gate.rate
-        open_labels: dict[str, int] = {}
+        next_votes: dict[str, int] = {}
         for number, branch in enumerate(branches):
-            open_labels.setdefault(branch.label.partition(".")[0], number)
-        return max(open_labels.values(), key=lambda number: rate(branches[number].label).rejections_per_token)
+            next_votes.setdefault(_stage(branch.label), number)
+        return max(next_votes.values(), key=lambda number: rate(branches[number].label).rejections_per_token)
 
     def outlook(self, branch: Branch[R]) -> float:
         return self._asker.gate.rate(branch.label).passing
@@ -388,6 +397,12 @@ class UnitAsk:
         gate.early(1)
         task.add_done_callback(lambda _: gate.early(-1))
         return task
+
+
+@lru_cache(maxsize=1024)
+def _stage(label: str) -> str:
+    """The stage of a vote, whose label is the stage and the vote's place therein."""
+    return label.partition(".")[0]
 
 
 class _Crew(Generic[R_out]):

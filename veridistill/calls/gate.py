@@ -11,8 +11,7 @@ costs; the estimates steer cost alone, never what is kept.
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal
@@ -74,6 +73,21 @@ class _Waiting:
     future: asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Slot:
+    """A class, since a generator as context manager costs every call some microseconds more."""
+
+    gate: "Gate"
+    need: Need
+    rank: int
+
+    async def __aenter__(self) -> None:
+        await self.gate.enter(self.need, self.rank)
+
+    async def __aexit__(self, *error: object) -> None:
+        self.gate.leave()
+
+
 class Gate:
     """At most `width` calls in the engine at once, the most needed first.
 
@@ -119,18 +133,19 @@ class Gate:
 
     # Calls.
 
-    @asynccontextmanager
-    async def slot(self, need: Need, rank: int) -> AsyncIterator[None]:
-        """Hold one slot of the engine; waits its turn."""
+    def slot(self, need: Need, rank: int) -> "_Slot":
+        """Hold one slot of the engine, with `async with`; waits its turn."""
+        return _Slot(self, need, rank)
+
+    async def enter(self, need: Need, rank: int) -> None:
         if self.running < self.width and not self._needed and not self.closed:
             self.running += 1
         else:
             await self._wait(need, rank)
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._admit()
+
+    def leave(self) -> None:
+        self.running -= 1
+        self._admit()
 
     async def _wait(self, need: Need, rank: int) -> None:
         waiting = _Waiting(need, asyncio.get_running_loop().create_future())

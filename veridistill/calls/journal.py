@@ -12,12 +12,13 @@ import asyncio
 import json
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import zstandard
 
@@ -44,8 +45,7 @@ _SELECT_WITH_IDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One journalled call; `model` is the fingerprint of who was asked.
 
     A `refused` call holds the reason as its text; a `cancelled` one is no reply and never served as one.
@@ -160,8 +160,9 @@ class _Writer:
     def __init__(self, connection: sqlite3.Connection, commit_rows: int) -> None:
         self._connection = connection
         self._commit_rows = commit_rows
-        self._pending: list[tuple[Entry, asyncio.Future[None]]] = []
-        self._lock = threading.Lock()
+        self._pending: deque[tuple[Entry, asyncio.Future[None]]] = (
+            deque()
+        )  # appended to and popped from atomically
         self._wake = threading.Event()
         self._stopping = False
         self._compress = zstandard.ZstdCompressor(level=3).compress
@@ -170,9 +171,9 @@ class _Writer:
 
     def put(self, entry: Entry) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._lock:
-            self._pending.append((entry, future))
-        self._wake.set()
+        self._pending.append((entry, future))
+        if not self._wake.is_set():
+            self._wake.set()
         return future
 
     def stop(self) -> None:
@@ -190,10 +191,8 @@ class _Writer:
                 return
 
     def _take(self) -> list[tuple[Entry, asyncio.Future[None]]]:
-        with self._lock:
-            batch = self._pending[: self._commit_rows]
-            del self._pending[: self._commit_rows]
-        return batch
+        num = min(len(self._pending), self._commit_rows)
+        return [self._pending.popleft() for _ in range(num)]
 
     def _commit(self, batch: list[tuple[Entry, asyncio.Future[None]]]) -> None:
         error: Exception | None = None

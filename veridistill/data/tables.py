@@ -31,7 +31,6 @@ from veridistill.records import (
 # A row group is closed at whichever comes first, so that long candidates do not pile up in memory.
 GROUP_ROWS = 8192
 GROUP_BYTES = 4_000_000
-_BATCH_ROWS = 256
 
 R = TypeVar("R")
 
@@ -107,7 +106,7 @@ class Table(Generic[R]):
         return Writer(self, path)
 
     def read(self, path: Path, without: Collection[str] = ()) -> Iterator[R]:
-        """The rows in order, a batch in memory at a time. `ConfigError` for a file that is no such table.
+        """The rows in order, a row group in memory at a time. `ConfigError` for a file that is no such table.
 
         Columns in `without` are not read; their fields have their defaults.
         """
@@ -118,10 +117,10 @@ class Table(Generic[R]):
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 if missing := self.columns.keys() - set(file.schema_arrow.names):
                     raise ConfigError(f"{path}: no {self.name} table, it lacks {', '.join(sorted(missing))}")
-                for batch in file.iter_batches(
-                    batch_size=_BATCH_ROWS, columns=[name for name in self.columns if name not in without]
-                ):
-                    yield from self._rows(batch)
+                names = [name for name in self.columns if name not in without]
+                for group in range(file.num_row_groups):
+                    for batch in file.read_row_group(group, columns=names).to_batches():
+                        yield from self._rows(batch)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 

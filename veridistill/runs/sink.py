@@ -2,7 +2,7 @@
 
 While a question waits for an earlier one, memory holds its verdicts alone. Candidates' texts and token ids are read
 from the journal again when their rows are written, so one slow question behind which thousands have ended costs little.
-Reading and writing happen in threads: compressing a row group must not hold up the event loop.
+Rows are written in a thread of their own: compressing a row group must not hold up the event loop.
 
 The files belong together, so a set is never mixed: those of an earlier build are removed before the first of the new
 ones gets its name, and `examples.parquet`, last to get its name and first to lose it, says that the set is whole
@@ -11,8 +11,11 @@ ones gets its name, and `examples.parquet`, last to get its name and first to lo
 
 import asyncio
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from veridistill.data import tables
@@ -42,6 +45,9 @@ class Sink:
 
     def __init__(self, folder: RoundDir, serving: Serving) -> None:
         self.curation = rows.Curation()
+        self._thread = ThreadPoolExecutor(
+            1, "sink"
+        )  # one: memory that a thread freed serves that thread alone
         self._folder = folder
         self._asker = serving.asker
         self._plan = serving.plan
@@ -50,12 +56,16 @@ class Sink:
         self._candidates = tables.CANDIDATES.writer(folder.tables / "candidates.parquet")
         self._votes = tables.VOTES.writer(folder.tables / "votes.parquet")
         self._examples: tables.Writer[Example] = tables.EXAMPLES.writer(folder.examples)
+        self._messages = (folder.dataset / ".train.jsonl").open(
+            "w", encoding="utf-8", errors="replace", newline="\n"
+        )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        await asyncio.to_thread(self._publish if kind is None else self._discard)
+        with self._thread:
+            await self._in_thread(self._publish if kind is None else self._discard)
 
     async def add(self, found: Found) -> None:
         """Write the rows of one question; the order of the calls is that of the rows."""
@@ -63,7 +73,10 @@ class Sink:
         candidates = [
             await generate(found.seed, verdict.candidate, self._plan, answered) for verdict in found.verdicts
         ]
-        await asyncio.to_thread(self._write, found, candidates)
+        await self._in_thread(self._write, found, candidates)
+
+    def _in_thread(self, work: Callable[..., None], *args: Any) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _write(self, found: Found, candidates: list[Candidate]) -> None:
         self._seeds.add(found.seed)
@@ -77,6 +90,7 @@ class Sink:
         kept = [rows.Kept(found.seed, one, prompt) for one in candidates if one.index in found.kept]
         for example in self._curator.curate(kept, self.curation):
             self._examples.add(example)
+            self._messages.write(rows.message_line(example))
 
     @property
     def _writers(self) -> tuple[tables.Writer[Any], ...]:
@@ -84,15 +98,15 @@ class Sink:
         return self._seeds, self._candidates, self._votes, self._examples
 
     def _publish(self) -> None:
-        messages = self._folder.dataset / "train.jsonl"
-        staged = messages.with_name(".train.jsonl")
+        messages, staged = self._folder.dataset / "train.jsonl", Path(self._messages.name)
         try:
             for writer in self._writers:
                 writer.finish()
-            rows.write_messages(tables.EXAMPLES.read(self._examples.temporary), staged)
+            self._messages.flush()
+            os.fsync(self._messages.fileno())
+            self._messages.close()
         except BaseException:
             self._discard()
-            staged.unlink(missing_ok=True)
             raise
         for path in (self._folder.examples, messages, *(writer.path for writer in self._writers)):
             path.unlink(missing_ok=True)
@@ -104,3 +118,6 @@ class Sink:
         with ExitStack() as stack:
             for writer in self._writers:
                 stack.callback(writer.discard)
+            stack.callback(Path(self._messages.name).unlink, missing_ok=True)
+            with suppress(OSError):  # a full disk
+                self._messages.close()

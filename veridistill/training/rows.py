@@ -198,12 +198,12 @@ def write_messages(examples: Iterable[Example], path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         for example in examples:
-            file.write(json.dumps(_chat(example), ensure_ascii=False) + "\n")
+            file.write(message_line(example))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
-def _chat(example: Example) -> dict[str, Any]:
+def message_line(example: Example) -> str:
     turns = [{"role": message.role, "content": message.content} for message in example.messages]
-    return {"messages": turns, "seed_id": example.seed_id}
+    return json.dumps({"messages": turns, "seed_id": example.seed_id}, ensure_ascii=False) + "\n"
