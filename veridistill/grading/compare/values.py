@@ -24,10 +24,10 @@ _UNIT = re.compile(
         (?P<unit> {_DEGREE}\s*(?:{_SET}|[CF](?![A-Za-z]))?
           | \\degree(?![A-Za-z])
           | \\?%
-          | {_SYMBOL}(?:\s*(?:/|\\cdot(?![A-Za-z]))?\s*{_SYMBOL})*
+          | {_SYMBOL}(?:(?:\s*(?:/|\\cdot(?![A-Za-z])))?+\s*+{_SYMBOL})*+
           | \\frac\s*\{{\s*{_SYMBOL}\s*\}}\s*\{{\s*{_SYMBOL}\s*\}}
           | (?<=[0-9}}])\s+(?P<bare>
-              (?:[A-Za-z]{{2,}}(?:[ /]+[A-Za-z]+)*|[A-Za-z](?:/[A-Za-z]+)*)(?:\^(?:\{{-?[1-9]\}}|[1-9]))?) )""",
+              (?:[A-Za-z]{{2,}}(?:[ /]++[A-Za-z]++)*+|[A-Za-z](?:/[A-Za-z]++)*+)(?:\^(?:\{{-?[1-9]\}}|[1-9]))?) )""",
     re.VERBOSE | re.DOTALL,
 )
 _WRAPPER = re.compile(r"\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{([^{}]*)\}")
