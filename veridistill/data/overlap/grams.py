@@ -1,8 +1,7 @@
 """An index of the benchmarks' 8-grams, and what a question has in common with each item.
 
-The index is on the small side, the benchmarks; the questions stream past it. `Grams.hits` is asked of every question
-first, so that it is known how common each gram is among them; then `Grams.settle` is called once, and `Grams.of`
-answers.
+The benchmarks, the smaller side, are indexed; the questions are streamed. First `Grams.hits` is called for every question,
+which counts how common each gram is among them; then `Grams.settle` once; then `Grams.of` gives the matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,15 @@ from veridistill.data.overlap.words import is_word
 
 SIZE = 8
 LONG = 13
-"""A stretch of so many words is evidence by itself (the rule of GPT-3's data, arXiv 2005.14165, appendix C)."""
+"""A stretch of this many words is evidence by itself (the rule of GPT-3's data, arXiv 2005.14165, appendix C)."""
 WORTH_A_LOOK = 0.25
-"""Items of which less is covered are passed over: below every rule's threshold, with room for common grams."""
+"""Items with a smaller covered share are skipped: below every rule's threshold, with room for common grams."""
 _MIN_WORDS = 3
 """A gram with fewer words of prose is a formula or a matrix, of which unrelated problems share many."""
 
 PIECE = 4
-"""Words that lie in a common piece of this length are nobody's own, even where the 8-grams around them are rare: two
-boilerplates side by side are as common as contest problems are."""
+"""Words in a common piece of this length are not an item's own, even if the 8-grams around them are rare: two
+boilerplates side by side make rare 8-grams in many contest problems."""
 
 Hits = list[tuple[int, int]]
 """(position in the question, number of the gram)."""
