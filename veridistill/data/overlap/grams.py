@@ -1,8 +1,7 @@
 """An index of the benchmarks' 8-grams, and what a question has in common with each item.
 
-The index is on the small side, the benchmarks; the questions stream past it. `Grams.hits` is asked of every question
-first, so that it is known how common each gram is among them; then `Grams.settle` is called once, and `Grams.of`
-answers.
+The benchmarks, the smaller side, are indexed; the questions are streamed. First `Grams.hits` is called for every
+question, which counts how common each gram is among them; then `Grams.settle` once; then `Grams.of` gives the matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,15 @@ from veridistill.data.overlap.words import is_word
 
 SIZE = 8
 LONG = 13
-"""A stretch of so many words is evidence by itself (the rule of GPT-3's data, arXiv 2005.14165, appendix C)."""
+"""A stretch of this many words is evidence by itself (the rule of GPT-3's data, arXiv 2005.14165, appendix C)."""
 WORTH_A_LOOK = 0.25
-"""Items of which less is covered are passed over: below every rule's threshold, with room for common grams."""
+"""Items with a smaller covered share are skipped: below every rule's threshold, with room for common grams."""
 _MIN_WORDS = 3
 """A gram with fewer words of prose is a formula or a matrix, of which unrelated problems share many."""
 
 PIECE = 4
-"""Words that lie in a common piece of this length are nobody's own, even where the 8-grams around them are rare: two
-boilerplates side by side are as common as contest problems are."""
+"""Words in a common piece of this length are not an item's own, even if the 8-grams around them are rare: two
+boilerplates side by side make rare 8-grams in many contest problems."""
 
 Hits = list[tuple[int, int]]
 """(position in the question, number of the gram)."""
@@ -73,7 +72,7 @@ class Counted:
         self.common = [len({item for item, _ in places}) > most for places in self.places]
 
     def hits(self, words: Sequence[str]) -> Hits:
-        """The question's grams that some item has too; counted, once for each question."""
+        """The question's grams that some item has too, each counted once for each question."""
         get = self.numbers.get
         found = [
             (start, number) for start, gram in _grams(words, self.size) if (number := get(gram)) is not None
@@ -84,7 +83,7 @@ class Counted:
 
 
 class Grams:
-    """The 8-grams of the items' words; equal items are to be given once, or their grams look common."""
+    """The 8-grams of the items' words; give equal items once, or their grams look common."""
 
     def __init__(self, items: Sequence[Sequence[str]]) -> None:
         self.items = items
@@ -103,7 +102,7 @@ class Grams:
         self._own: dict[int, list[bool]] = {}
 
     def hits(self, words: Sequence[str]) -> Hits:
-        """The first look at a question, which also counts how common what it shares is."""
+        """The first pass over a question, which also counts how common what it shares is."""
         self._pieces.hits(words)
         return self._grams.hits(words)
 
@@ -118,7 +117,7 @@ class Grams:
                     yield item
 
     def settle(self, most: int) -> None:
-        """After the first look at all questions: what is in more than `most` of them is boilerplate."""
+        """After the first pass over all questions: what is in more than `most` of them is boilerplate."""
         grams, pieces = self._grams, self._pieces
         self._telling = [
             prose and count <= most for prose, count in zip(self._prose, grams.questions, strict=True)
@@ -128,7 +127,7 @@ class Grams:
         ]
 
     def of(self, hits: Hits) -> dict[int, Match]:
-        """The second look: by item what a question shares with it."""
+        """The second pass: what a question shares with each item, by item."""
         grams = {number for _, number in hits}
         hits = [hit for hit in hits if not self._grams.common[hit[1]]]
         nums: dict[int, int] = {}
