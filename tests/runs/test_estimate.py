@@ -1,4 +1,4 @@
-"""`--dry-run`: the calls that it foretells are those that the build makes."""
+"""`--dry-run`: the calls that it estimates are about those that the build makes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.commands import calls, questions, results, settings, veridistill
 from tests.harness import make_seeds
-from veridistill.calls.ask import UnitAsk
+from veridistill.calls.unit import UnitAsk
 from veridistill.records import Seed
 from veridistill.runs.estimate import FIRST, SAMPLE, _kind
 

@@ -18,7 +18,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from veridistill.calls.ask import Asker, Meter, UnitAsk, audited
+from veridistill.calls.ask import Asker, audited
+from veridistill.calls.meter import Meter
+from veridistill.calls.unit import UnitAsk
 from veridistill.config import BuildSection
 from veridistill.data.seeds import Seeds
 from veridistill.method import Plan, distil

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veridistill.data import tables
+from veridistill.data.parquet import Writer
 from veridistill.data.rundir import RoundDir
 from veridistill.method import Distilled, generate, solve_prompt
 from veridistill.records import Candidate, Example, Seed, Verdict
@@ -55,7 +56,7 @@ class Sink:
         self._seeds = tables.SEEDS.writer(folder.tables / "seeds.parquet")
         self._candidates = tables.CANDIDATES.writer(folder.tables / "candidates.parquet")
         self._votes = tables.VOTES.writer(folder.tables / "votes.parquet")
-        self._examples: tables.Writer[Example] = tables.EXAMPLES.writer(folder.examples)
+        self._examples: Writer[Example] = tables.EXAMPLES.writer(folder.examples)
         self._messages = (folder.dataset / ".train.jsonl").open(
             "w", encoding="utf-8", errors="replace", newline="\n"
         )
@@ -93,7 +94,7 @@ class Sink:
             self._messages.write(rows.message_line(example))
 
     @property
-    def _writers(self) -> tuple[tables.Writer[Any], ...]:
+    def _writers(self) -> tuple[Writer[Any], ...]:
         """`examples` last."""
         return self._seeds, self._candidates, self._votes, self._examples
 
