@@ -126,7 +126,7 @@ class Writer(Generic[R]):
     def publish(self) -> None:
         """Give a finished file its name."""
         os.replace(self.temporary, self.path)
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
     def discard(self) -> None:
         """Leave nothing; a file that was there before stays."""
@@ -224,7 +224,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable, and what was removed from it."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veridistill.data import tables
-from veridistill.data.parquet import Writer
+from veridistill.data.parquet import Writer, sync_directory
 from veridistill.data.rundir import RoundDir
 from veridistill.method import Distilled, generate, solve_prompt
 from veridistill.records import Candidate, Example, Seed, Verdict
@@ -46,9 +46,8 @@ class Sink:
 
     def __init__(self, folder: RoundDir, serving: Serving) -> None:
         self.curation = rows.Curation()
-        self._thread = ThreadPoolExecutor(
-            1, "sink"
-        )  # one: memory that a thread freed serves that thread alone
+        # One, since memory that a thread frees serves that thread alone.
+        self._thread = ThreadPoolExecutor(1, "sink")
         self._folder = folder
         self._asker = serving.asker
         self._plan = serving.plan
@@ -111,6 +110,7 @@ class Sink:
             raise
         for path in (self._folder.examples, messages, *(writer.path for writer in self._writers)):
             path.unlink(missing_ok=True)
+        sync_directory(self._folder.dataset)
         os.replace(staged, messages)
         for writer in self._writers:
             writer.publish()
