@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.harness import distil_all, make_plan, make_seeds
-from veridistill.calls.ask import Asker, UnitAsk
+from veridistill.calls.ask import Asker
 from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal, Reader
+from veridistill.calls.unit import UnitAsk
 from veridistill.config import BuildSection
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.engines.scripted import Script, ScriptedEngine
@@ -80,7 +81,7 @@ def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     assert asked(tmp_path, engine, work).text == "bad \ufffd good \U0001f600"
 
 
-def test_token_ids_are_journalled_for_candidates_alone_and_held_by_nobody(tmp_path: Path) -> None:
+def test_token_ids_are_journalled_for_candidates_alone_and_not_held(tmp_path: Path) -> None:
     roles = ("solve", "factuality")
 
     async def work(ask: UnitAsk) -> list[Completion]:
@@ -232,7 +233,9 @@ def test_a_judge_apart_is_asked_for_verdicts_alone_and_under_its_own_name(tmp_pa
 
 
 @pytest.mark.parametrize(("width", "expected"), [("engine", 7), ("fixed", 256)])
-def test_the_gate_follows_the_engines_when_it_is_told_to(tmp_path: Path, width: str, expected: int) -> None:
+def test_the_gate_follows_the_engines_if_its_width_is_theirs(
+    tmp_path: Path, width: str, expected: int
+) -> None:
     engine = ScriptedEngine(Script())
     widths = []
 

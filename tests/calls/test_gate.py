@@ -1,4 +1,4 @@
-"""The gate's one rule: the most needed call first; early work only on slots that nothing needed wants."""
+"""The gate's one rule: the most needed call first; early work only on idle slots."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -158,7 +158,7 @@ def test_without_speculation_nothing_starts_early() -> None:
     run(scenario)
 
 
-def test_drain_admits_nothing_and_tells_when_the_engine_is_empty() -> None:
+def test_drain_admits_nothing_and_calls_back_when_the_engine_is_empty() -> None:
     async def scenario() -> None:
         gate, log, drained = Gate(1), list[str](), asyncio.Event()
         first, second = Job(gate, "first", log), Job(gate, "second", log)
@@ -175,20 +175,20 @@ def test_drain_admits_nothing_and_tells_when_the_engine_is_empty() -> None:
     run(scenario)
 
 
-def test_drained_is_told_once() -> None:
+def test_a_drained_gate_calls_back_once() -> None:
     """What it ends closes engines and journal: a second call would break that off."""
 
     async def scenario() -> None:
-        gate, told = Gate(1), list[int]()
+        gate, calls = Gate(1), list[int]()
         job = Job(gate, "only", [])
         await turns()
-        gate.drain(lambda: told.append(1))
+        gate.drain(lambda: calls.append(1))
         job.release.set()
         await turns()
         for width in (2, 3):
             gate.resize(width)
             await turns()
-        assert told == [1]
+        assert calls == [1]
 
     run(scenario)
 

@@ -1,4 +1,4 @@
-"""The journal: durable before anybody is told, read back by unit, read-only for forks, honest about a full disk."""
+"""The journal: durable before its reply is used, read back by unit, read-only for forks, honest about a full disk."""
 
 import asyncio
 import random
@@ -59,7 +59,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
         await journal.append(entry(2, unit="other"))
         assert await journal.replies("u") == {entry(1).key: entry(1, reply=BARE)}
         assert await journal.with_ids("u", "solve") == {entry(1).key: entry(1)}
-        assert await journal.with_ids("u", "exam") == await journal.replies("nobody") == {}
+        assert await journal.with_ids("u", "exam") == await journal.replies("another") == {}
 
     with_journal(tmp_path / "j", work)
     assert transcript(tmp_path / "j", "u") == [entry(1, reply=BARE)]

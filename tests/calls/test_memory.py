@@ -10,14 +10,14 @@ from types import CoroutineType, FrameType, TracebackType
 import pytest
 
 from tests.harness import distil_all, make_plan, make_seeds
-from veridistill.calls import ask, gate, journal
+from veridistill.calls import gate, journal, unit
 from veridistill.config import BuildSection
 from veridistill.engines.base import EngineStats
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.records import Candidate, Completion, Request, Vote
 
 OF_A_QUESTION = (
-    *(ask.UnitAsk, ask._Unit, gate.Need, gate._Waiting, journal.Entry),
+    *(unit.UnitAsk, unit.Unit, gate.Need, gate._Waiting, journal.Entry),
     *(Candidate, Completion, Request, Vote, CoroutineType, FrameType, TracebackType, asyncio.Task),
 )
 SCRIPT = Script(tokens=30, invalid=0.1, refused=0.05)

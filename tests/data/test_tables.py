@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veridistill.data import tables
+from veridistill.data import parquet, tables
 from veridistill.errors import ConfigError, Incomplete
 from veridistill.records import (
     Attempt,
@@ -33,7 +33,7 @@ words = st.text(max_size=8)
 messages = st.lists(st.builds(Message, words, words), max_size=3).map(tuple)
 maybe = st.none() | words
 
-ROWS: list[tuple[tables.Table[Any], st.SearchStrategy[Any]]] = [
+ROWS: list[tuple[parquet.Table[Any], st.SearchStrategy[Any]]] = [
     (tables.SEEDS, st.builds(Seed, words, words, st.sampled_from(["math", "science", "code"]), words)),
     (
         tables.CANDIDATES,
@@ -60,14 +60,14 @@ ROWS: list[tuple[tables.Table[Any], st.SearchStrategy[Any]]] = [
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read(
-    table: tables.Table[Any], rows: st.SearchStrategy[Any], data: st.DataObject
+    table: parquet.Table[Any], rows: st.SearchStrategy[Any], data: st.DataObject
 ) -> None:
     written = data.draw(st.lists(rows, max_size=6))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
         assert table.write(path, written) == len(written)
         assert list(table.read(path)) == written
-        assert tables.num_rows(path) == len(written)
+        assert parquet.num_rows(path) == len(written)
         assert pq.read_schema(path).equals(table.schema())
         again = Path(folder) / "again.parquet"
         table.write(again, iter(written))
@@ -84,8 +84,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_row_groups_are_bounded_by_rows_and_by_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "GROUP_ROWS", 4)
-    monkeypatch.setattr(tables, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 1000)
     rows = [seed(number) for number in range(6)]
     rows += [Seed("long", "x" * 1000), seed(7)]
     tables.SEEDS.write(path, rows)
@@ -110,15 +110,15 @@ def test_row_groups_are_bounded_by_rows_and_by_text(path: Path, monkeypatch: pyt
     ids=["token ids take four bytes", "messages have texts", "letters may take more than a byte"],
 )
 def test_what_a_row_weighs(path: Path, monkeypatch: pytest.MonkeyPatch, row: Any, size: int) -> None:
-    table: tables.Table[Any] = tables.EXAMPLES if isinstance(row, Example) else tables.SEEDS
+    table: parquet.Table[Any] = tables.EXAMPLES if isinstance(row, Example) else tables.SEEDS
     for limit, groups in ((size, 3), (size + 200, 2)):
-        monkeypatch.setattr(tables, "GROUP_BYTES", limit)
+        monkeypatch.setattr(parquet, "GROUP_BYTES", limit)
         table.write(path, [row] * 3)
         assert pq.read_metadata(path).num_row_groups == groups
 
 
 def test_token_ids_are_read_a_row_group_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "GROUP_ROWS", 600)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 600)
     rows = [Example(str(n), n, TokenIds(range(n % 7)), TokenIds((n,)), ()) for n in range(2500)]
     tables.EXAMPLES.write(path, rows)
     assert pq.read_metadata(path).num_row_groups == 5
@@ -128,7 +128,7 @@ def test_token_ids_are_read_a_row_group_at_a_time(path: Path, monkeypatch: pytes
 def test_token_ids_within_a_larger_array() -> None:
     """A slice of a column shares the whole column's numbers."""
     column = pa.array([[1, 2], [], [3], [4, 5, 6]], pa.list_(pa.int32())).slice(1, 3)
-    assert list(tables._read_column("list<int32>", column)) == [(), (3,), (4, 5, 6)]
+    assert list(parquet._read_column("list<int32>", column)) == [(), (3,), (4, 5, 6)]
 
 
 def test_a_failed_block_leaves_nothing(path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_row_that_does_not_fit_leaves_nothing(path: Path) -> None:
 
 
 def test_rows_lost_on_the_way_are_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "num_rows", lambda _: 1)
+    monkeypatch.setattr(parquet, "num_rows", lambda _: 1)
     with pytest.raises(Incomplete, match="2 rows written, 1 read back"):
         tables.SEEDS.write(path, [seed(1), seed(2)])
     assert list(path.parent.iterdir()) == []

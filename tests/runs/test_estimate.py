@@ -1,4 +1,4 @@
-"""`--dry-run`: the calls that it foretells are those that the build makes."""
+"""`--dry-run`: the calls that it estimates are about those that the build makes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,10 @@ import pytest
 
 from tests.commands import calls, questions, results, settings, veridistill
 from tests.harness import make_seeds
-from veridistill.calls.ask import UnitAsk
-from veridistill.records import Seed
-from veridistill.runs.estimate import FIRST, SAMPLE, _kind
+from veridistill.runs.estimate import SAMPLE, _drawn
 
 FACTOR = 1.2
-"""How far an estimate from 20 of 300 questions may be off. A build of 300 also learns the order of its votes, as the
-sample's first questions do; of thousands of questions, that is a smaller part."""
+"""How far an estimate from 30 of 300 questions may be off."""
 
 
 @pytest.mark.parametrize(
@@ -56,15 +53,17 @@ def test_the_sample_is_asked_without_speculation_and_not_again(tmp_path: Path) -
 
 
 def test_a_sample_is_drawn_by_hash_from_all_of_the_file() -> None:
-    async def work(seed: Seed, ask: UnitAsk) -> None: ...
-
     seeds = make_seeds(1000)
-    kind, again = (_kind(some, FIRST, SAMPLE, work) for some in (seeds, list(reversed(seeds))))
-    assert (kind.drawn, kind.first, kind.total) == (again.drawn, again.first, 1000)
-    assert (len(kind.drawn), len(kind.first)) == (SAMPLE, FIRST)
-    assert not set(kind.drawn) & set(kind.first)
-    places = [seeds.index(seed) for seed in kind.drawn]
+    drawn = _drawn(seeds, SAMPLE)
+    assert drawn == _drawn(list(reversed(seeds)), SAMPLE)
+    assert len(set(drawn)) == SAMPLE == len(_drawn(seeds[:SAMPLE], 99))
+    places = [seeds.index(seed) for seed in drawn]
     assert min(places) < 250
     assert max(places) > 750
-    few = _kind(seeds[:5], FIRST, SAMPLE, work)
-    assert (len(few.drawn), few.first, few.scale) == (5, [], 1.0)
+
+
+def test_few_questions_are_all_asked_and_none_is_scaled(tmp_path: Path) -> None:
+    options = settings(questions(tmp_path, 3))
+    dry = veridistill("build", "-d", tmp_path / "run", "--dry-run", "--json", *options).json
+    assert dry["sampled_questions"] == 3
+    assert dry["calls"] == len(calls(tmp_path / "run"))

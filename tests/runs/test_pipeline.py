@@ -51,7 +51,7 @@ def run_in_full(folder: Path) -> Done:
 # --- random weights -----------------------------------------------------------------------------------------
 
 
-def test_random_weights_end_at_the_gate_with_a_full_report(tmp_path: Path, tiny_model: Path) -> None:
+def test_random_weights_end_at_a_quality_limit_with_a_full_report(tmp_path: Path, tiny_model: Path) -> None:
     run = tmp_path / "run"
     fields = [
         f"model={tiny_model}",
@@ -133,7 +133,7 @@ def test_the_dataset_is_written_twice_in_one_order(tmp_path: Path) -> None:
     assert all([turn["role"] for turn in row["messages"]] == ["user", "assistant"] for row in rows)
 
 
-def test_a_problems_file_with_faults_is_told_before_anything_is_kept(tmp_path: Path) -> None:
+def test_faults_in_a_problems_file_are_reported_before_anything_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_text('{"id": 1, "kind": "essay", "question": "q", "answer": "a"}\n', encoding="utf-8")
     done = veridistill(
@@ -267,7 +267,7 @@ def test_limits_hold_for_single_steps_and_over_rounds(tmp_path: Path, trainer: l
     )
 
 
-def test_a_dry_run_leaves_a_run_incomplete_and_tells_no_time_from_the_journal(tmp_path: Path) -> None:
+def test_a_dry_run_leaves_a_run_incomplete_and_gives_no_time_from_the_journal(tmp_path: Path) -> None:
     command = ("build", "-d", tmp_path / "run", "--dry-run", "--json", *settings(questions(tmp_path, 40)))
     first, again = (json.loads(veridistill(*command).out) for _ in range(2))
     assert results(tmp_path / "run")["status"] == "incomplete"
@@ -276,7 +276,7 @@ def test_a_dry_run_leaves_a_run_incomplete_and_tells_no_time_from_the_journal(tm
     assert again["calls"] == pytest.approx(first["calls"], rel=0.1), "what is known is used first"
 
 
-def test_judges_that_accept_canaries_end_at_the_gate(tmp_path: Path, trainer: list[Job]) -> None:
+def test_judges_that_accept_canaries_end_at_a_quality_limit(tmp_path: Path, trainer: list[Job]) -> None:
     asleep = script(tmp_path, compare=[1, 1], factuality=[1, 1], correctness=[1, 1], invalid=0)
     fields = settings(questions(tmp_path, 40), f"engine.script={asleep}", "build.canary_share=0.5")
     done = veridistill("run", "-d", tmp_path / "run", *fields)

@@ -12,11 +12,12 @@ import pytest
 
 from tests.commands import kept, questions, settings, veridistill
 from tests.harness import STAGES, make_plan, make_seeds
-from veridistill.calls.ask import Asker, UnitAsk
+from veridistill.calls.ask import Asker
 from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
+from veridistill.calls.unit import UnitAsk
 from veridistill.config import BuildSection
-from veridistill.data import tables
+from veridistill.data import parquet, tables
 from veridistill.data.rundir import RoundDir
 from veridistill.engines.base import Engine
 from veridistill.engines.scripted import Script, ScriptedEngine
@@ -100,7 +101,7 @@ def test_a_build_that_fails_leaves_the_set_that_was_there(
     run = tmp_path / "run"
     assert veridistill("build", "-d", run, *settings(questions(tmp_path))).code == 0
     before = files(run)
-    monkeypatch.setattr(tables, "num_rows", lambda _: -1)
+    monkeypatch.setattr(parquet, "num_rows", lambda _: -1)
     done = veridistill("build", "-d", run, "-o", "build.asks=exhaustive")
     assert (done.code, "read back" in done.err) == (3, True)
     assert files(run) == before

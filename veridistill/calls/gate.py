@@ -1,12 +1,12 @@
 """Admission by need. One rule: *admit the most needed call first*.
 
-A call is needed now, or it is needed with a chance: the product of what must still go wrong (or right) before it, read
-live when a slot is free. Needed calls go first, those of older questions before younger ones, so that the tail is
-short. Only slots that nothing needed wants are filled by chance: of all work on offer the likeliest is started, and as
-many slots are left alone as there are questions open, so that early work never delays needed work.
+A call is needed now, or it is needed with a chance: the product of the chances of all that must still fail (or pass)
+before it, computed when a slot is free. Needed calls go first, those of older questions before younger ones, so that
+the tail is short. Only idle slots are given to work that may be needed: of all work on offer the likeliest is started,
+and one slot is reserved for every open question, so that early work never delays needed work.
 
-The gate knows nothing of what is asked. It also learns, from what it is told, how often a branch passes and what it
-costs; the estimates steer cost alone, never what is kept.
+The gate knows nothing of what is asked. It also keeps, by label, how often branches passed and what they cost; these
+rates steer cost alone, never what is kept.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from veridistill.lazy import Offer
 Speculation = Literal["idle", "off"]
 
 _BATCH = 64
-"""Early work is chosen when this share of the slots is free: all offers are looked at each time."""
+"""Early work is chosen once a 64th of the slots is free, since each choice looks at all offers."""
 
 
 class Need:
@@ -48,7 +48,7 @@ class Need:
 
 @dataclass(slots=True)
 class Rate:
-    """What was learned of the branches of one label: Laplace's rule of succession, and mean completion tokens."""
+    """What branches of one label did: the chance of passing by Laplace's rule of succession, mean completion tokens."""
 
     passed: int = 0
     asked: int = 0
@@ -110,7 +110,7 @@ class Gate:
         self._rates: dict[str, Rate] = {}
 
     def resize(self, width: int) -> None:
-        """Follow an engine whose capacity changed; what is running beyond a smaller width comes to its end."""
+        """Follow an engine whose capacity changed; calls that run beyond a smaller width are not cancelled."""
         if width != self.width:
             self.width = width
             self._admit()
@@ -128,7 +128,7 @@ class Gate:
 
     @property
     def idle(self) -> bool:
-        """Whether there are slots that no open unit will want."""
+        """Whether there are slots beyond one for each open unit and each early branch."""
         return self.speculation == "idle" and self._units + self._early < self.width and not self.closed
 
     # Calls.
@@ -168,7 +168,7 @@ class Gate:
             self.running += 1
             waiting.future.set_result(None)
         if self.closed and self._drained and not self.running:
-            # A little later, so that the last reply is in the journal's hands; once, for what it ends is then closing.
+            # A turn later, when the last reply has been handed to the journal; once, since it starts closing things.
             asyncio.get_running_loop().call_soon(self._drained)
             self._drained = None
         self._fill_soon()
@@ -186,7 +186,7 @@ class Gate:
         return best
 
     def drain(self, then: Callable[[], object]) -> None:
-        """Admit nothing any more; `then` is called once what is in the engine has come to its end."""
+        """Admit no more calls; `then` is called once, when those in the engine have ended."""
         self.closed = True
         self._drained = then
         self._admit()
@@ -202,12 +202,12 @@ class Gate:
         self._offers.pop(id(work), None)
 
     def early(self, change: int) -> None:
-        """Tell of early branches that began (+1) or ended (-1)."""
+        """Count an early branch that began (+1) or ended (-1)."""
         self._early += change
         self._fill_soon()
 
     def _fill_soon(self) -> None:
-        """After the callers that are about to ask have asked; not for each slot of a wide engine (`_BATCH`)."""
+        """Once the callers that were just woken have asked; not for each slot of a wide engine (`_BATCH`)."""
         if self._offers and not self._fill_due and self.idle and self._free >= max(self.width // _BATCH, 1):
             self._fill_due = True
             asyncio.get_running_loop().call_soon(self._fill)
@@ -217,7 +217,7 @@ class Gate:
         return self.width - max(self.running, self._units + self._early)
 
     def _fill(self) -> None:
-        """Start the likeliest work on offer. An offer's own chance changes as its work starts; it is read anew."""
+        """Start the likeliest work on offer. An offer's chance changes as its work starts, so it is computed again."""
         self._fill_due = False
         if not self.idle or self._free <= 0:
             return

@@ -86,7 +86,7 @@ class Journal:
         await self._writer.put(entry)
 
     def note(self, entry: Entry) -> None:
-        """Write an entry that nobody waits for."""
+        """Write an entry without waiting for it."""
         self._writer.put(entry).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     async def replies(self, unit: str) -> dict[bytes, Entry]:
@@ -155,7 +155,7 @@ class Reader:
 
 
 class _Writer:
-    """The one thread that writes: takes all that is pending, commits it, tells the event loop."""
+    """The one thread that writes: takes all that is pending, commits it, and wakes those that wait for it."""
 
     def __init__(self, connection: sqlite3.Connection, commit_rows: int) -> None:
         self._connection = connection
@@ -204,10 +204,10 @@ class _Writer:
                 f"the journal cannot be written ({cause}); free space on its disk and run again"
             )
         except Exception as bug:
-            # A bug must surface where the reply is awaited: were this thread to die, all would wait forever.
+            # A bug must surface where the reply is awaited: if this thread died, all would wait forever.
             error = bug
         futures = [future for _, future in batch]
-        with suppress(RuntimeError):  # the event loop is gone: nobody waits for these
+        with suppress(RuntimeError):  # the event loop is closed, and with it those that waited
             futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
 
     def _row(self, entry: Entry) -> tuple[Any, ...]:

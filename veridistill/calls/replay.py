@@ -1,7 +1,7 @@
 """A finished run asked again, in other ways, without a model: its replies, and an engine that refuses every call.
 
-What another policy, another n or v, another selection keeps and costs is a replay of one exhaustive journal. Nothing
-can be asked for here, so a result that comes out is proof that no call was missing.
+What another policy, another n or v, another selection keeps and costs is a replay of one exhaustive journal. No call
+can be made here, so a result is proof that no reply was missing.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class NoEngine:
-    """Stands where a model was: knows what a run wrote down of it, and refuses every call with `refusal`."""
+    """Stands in for a model with what a run recorded of it, and refuses every call with `refusal`."""
 
     fingerprint: str
     reasons: bool
@@ -66,8 +66,8 @@ def replayer(
 ) -> Asker:
     """Asks as `policy` would have asked, had nothing been known: its meter counts what that would have cost.
 
-    Questions are asked one after another and learn from those before; a real run has many open and learns a little
-    later, which matters to its first calls alone.
+    Questions are asked one after another, each with the rates learned from those before. A real run has many open at
+    once and learns a little later, which matters to its first calls alone.
     """
     gate = Gate(1, speculation="off")
-    return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, foresight=False)
+    return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, known="in_turn")

@@ -1,6 +1,6 @@
-"""An `Ask` that can be watched: what is asked through it, and what is found, is told as it happens.
+"""An `Ask` that can be watched: it reports each reply and each result as it comes, and changes nothing.
 
-It changes nothing of what is asked. Counting and printing are left to whoever watches.
+Counting and printing are left to the caller.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ Learned = Callable[[Path, bool], None]
 
 
 def watched(ask: Ask, heard: Heard | None = None, learned: Learned | None = None) -> Ask:
-    """`ask` itself, to its users; `heard` is told of every reply and `learned` of every result under it."""
+    """An `Ask` that does what `ask` does, and calls `heard` for every reply and `learned` for every result under it."""
     return cast("Ask", _Watched(ask, heard, learned))
 
 
 class _Watched:
-    """Everything but the four methods below is the inner one's."""
+    """Everything but the methods below is the inner one's."""
 
     def __init__(self, ask: Ask, heard: Heard | None, learned: Learned | None) -> None:
         self._ask = ask

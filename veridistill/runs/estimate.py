@@ -3,8 +3,9 @@
 A build asks three kinds of questions at very different cost: most lazily, the audit's exhaustively, and some with a
 canary besides. Which question is of which kind is known beforehand, by hash. So a few of each kind are asked as the
 build will ask them, and their cost is scaled by the number of that kind. They are drawn by hash too, since the first
-of a file are seldom like the rest. A few more go before them and are not counted: they teach the order of the votes, as
-a build's first questions do. All replies stay in the journal and are not paid for again.
+of a file are seldom like the rest. A build's first questions, as many as fill the engine, also cost more than the
+others, because the order of their votes is not learned yet: they stand for themselves. All replies stay in the journal
+and are not paid for again.
 
 Estimated is what is needed. Speculation (`build.speculation: idle`) adds calls on idle slots: few to a build that
 fills the engine, most to one with fewer questions than slots.
@@ -18,27 +19,28 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from veridistill.calls.ask import Asker, Meter, UnitAsk, audited
+from veridistill.calls.ask import Asker, audited
+from veridistill.calls.meter import Meter
+from veridistill.calls.unit import UnitAsk
 from veridistill.config import BuildSection
 from veridistill.data.seeds import Seeds
-from veridistill.method import Plan, distil
+from veridistill.method import distil
 from veridistill.records import Seed
 from veridistill.runs import canaries
 from veridistill.runs.session import Serving
 
 FIRST, SAMPLE = 10, 20
-"""Lazy questions that are asked to learn from, and to count."""
+"""Lazy questions that are asked before anything is learned, and after."""
 AUDITED, CANARIES = 4, 4
 """How many of the other kinds are asked: an audited question costs several times a lazy one, and varies less."""
 Work = Callable[[Seed, UnitAsk], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """Questions that are asked alike: their number, and those that are drawn to be asked now, `first` uncounted."""
+class Part:
+    """Questions that cost alike: how many there will be, those of them that are asked now, and how."""
 
     total: int
-    first: list[Seed]
     drawn: list[Seed]
     work: Work
 
@@ -55,26 +57,23 @@ async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dic
     """
     asker, total = serving.asker, len(found.seeds)
     asker.gate.speculation = "off"
-    kinds = _kinds(serving.plan, section, found)
-    for kind in kinds:
-        await _asked(asker, kind.first, kind.work)
-    start = time.monotonic()
-    costs = [(kind.scale, await _asked(asker, kind.drawn, kind.work)) for kind in kinds]
+    parts, start = _parts(serving, section, found), time.monotonic()
+    costs = [(part.scale, await _asked(asker, part)) for part in parts]
     seconds = time.monotonic() - start
     by_role: dict[str, float] = {}
     for scale, cost in costs:
         for role, num in cost.calls.items():
             by_role[role] = by_role.get(role, 0.0) + scale * num
     calls, asked = sum(by_role.values()), sum(sum(cost.calls.values()) for _, cost in costs)
-    sample = sum(len(kind.drawn) for kind in kinds[:2])
-    first = sum(len(kind.first) for kind in kinds)
+    *questions, planted = parts
+    sample = sum(len(part.drawn) for part in questions)
     slower, fuller = calls / max(asked, 1), _fuller(asker.gate.width, sample, total)
     hits = asker.meter.hits
     return {
         "questions": total,
-        "sampled_questions": first + sample,
-        "audited_questions": kinds[1].total,
-        "canaries": kinds[2].total,
+        "sampled_questions": sample,
+        "audited_questions": questions[-1].total,
+        "canaries": planted.total,
         "calls": round(calls),
         "prompt_tokens": round(sum(scale * sum(cost.prompt_tokens.values()) for scale, cost in costs)),
         "completion_tokens": round(
@@ -87,8 +86,12 @@ async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dic
     }
 
 
-def _kinds(plan: Plan, section: BuildSection, found: Seeds) -> list[Kind]:
-    """Lazy questions, audited ones, and canaries, whose cost comes on top of their questions'."""
+def _parts(serving: Serving, section: BuildSection, found: Seeds) -> list[Part]:
+    """Lazy questions before and after the order of votes is learned, audited ones, and last canaries.
+
+    A canary's cost comes on top of its question's.
+    """
+    plan = serving.plan
 
     async def question(seed: Seed, ask: UnitAsk) -> None:
         await distil(seed, ask, plan)
@@ -103,28 +106,29 @@ def _kinds(plan: Plan, section: BuildSection, found: Seeds) -> list[Kind]:
     lazy = [seed for seed in found.seeds if seed not in others]
     share = canaries.share(section, plan)
     planted = [seed for seed in found.seeds if canaries.chosen(seed.seed_id, share)]
+    drawn = _drawn(lazy, FIRST + SAMPLE)
+    early = min(len(lazy), serving.asker.gate.width) if len(drawn) > FIRST else len(lazy)
     return [
-        _kind(lazy, FIRST, SAMPLE, question),
-        _kind(whole, 0, AUDITED if lazy else SAMPLE, question),
-        _kind(planted, 0, CANARIES, canary),
+        Part(early, drawn[:FIRST], question),
+        Part(len(lazy) - early, drawn[FIRST:], question),
+        Part(len(whole), _drawn(whole, AUDITED if lazy else SAMPLE), question),
+        Part(len(planted), _drawn(planted, CANARIES), canary),
     ]
 
 
-def _kind(seeds: Sequence[Seed], first: int, num: int, work: Work) -> Kind:
+def _drawn(seeds: Sequence[Seed], num: int) -> list[Seed]:
     """A sample by hash: the same in every dry run, and independent of what the build itself draws by hash."""
 
     def place(seed: Seed) -> bytes:
         return hashlib.blake2b(seed.seed_id.encode("utf-8"), digest_size=8, person=b"estimate").digest()
 
-    drawn = heapq.nsmallest(first + num, seeds, key=place)
-    # Of few, all are counted.
-    return Kind(len(seeds), drawn[num:], drawn[:num], work)
+    return heapq.nsmallest(num, seeds, key=place)
 
 
-async def _asked(asker: Asker, seeds: Sequence[Seed], work: Work) -> Meter:
-    """What some questions cost."""
+async def _asked(asker: Asker, part: Part) -> Meter:
+    """What the drawn questions of a part cost."""
     before = asker.meter.copy()
-    async with aclosing(asker.map_units(seeds, lambda seed: seed.seed_id, work)) as stream:
+    async with aclosing(asker.map_units(part.drawn, lambda seed: seed.seed_id, part.work)) as stream:
         async for _ in stream:
             pass
     return asker.meter.since(before)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from veridistill.calls.ask import Meter
 from veridistill.calls.journal import Usage
+from veridistill.calls.meter import Meter
 from veridistill.data.seeds import Seeds
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.evaluation import paired, statistics, ttc

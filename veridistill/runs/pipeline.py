@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from veridistill.calls.ask import UnitAsk
+from veridistill.calls.unit import UnitAsk
 from veridistill.config import Config
 from veridistill.data.rundir import RunDir
 from veridistill.data.seeds import Seeds

@@ -12,8 +12,8 @@ from importlib import metadata
 from typing import Any, Literal
 
 import veridistill
-from veridistill.calls.ask import Meter
 from veridistill.calls.journal import Usage
+from veridistill.calls.meter import Meter
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, read_json, write_json
 from veridistill.engines.base import EngineStats

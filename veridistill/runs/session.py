@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from veridistill import prompts
-from veridistill.calls.ask import Asker, Meter
+from veridistill.calls.ask import Asker
 from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
+from veridistill.calls.meter import Meter
 from veridistill.calls.replay import NoEngine
 from veridistill.cascade import Jury
 from veridistill.config import Config, EngineSection, ModelSection

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veridistill.data import tables
+from veridistill.data.parquet import Writer, sync_directory
 from veridistill.data.rundir import RoundDir
 from veridistill.method import Distilled, generate, solve_prompt
 from veridistill.records import Candidate, Example, Seed, Verdict
@@ -45,9 +46,8 @@ class Sink:
 
     def __init__(self, folder: RoundDir, serving: Serving) -> None:
         self.curation = rows.Curation()
-        self._thread = ThreadPoolExecutor(
-            1, "sink"
-        )  # one: memory that a thread freed serves that thread alone
+        # One, since memory that a thread frees serves that thread alone.
+        self._thread = ThreadPoolExecutor(1, "sink")
         self._folder = folder
         self._asker = serving.asker
         self._plan = serving.plan
@@ -55,7 +55,7 @@ class Sink:
         self._seeds = tables.SEEDS.writer(folder.tables / "seeds.parquet")
         self._candidates = tables.CANDIDATES.writer(folder.tables / "candidates.parquet")
         self._votes = tables.VOTES.writer(folder.tables / "votes.parquet")
-        self._examples: tables.Writer[Example] = tables.EXAMPLES.writer(folder.examples)
+        self._examples: Writer[Example] = tables.EXAMPLES.writer(folder.examples)
         self._messages = (folder.dataset / ".train.jsonl").open(
             "w", encoding="utf-8", errors="replace", newline="\n"
         )
@@ -93,7 +93,7 @@ class Sink:
             self._messages.write(rows.message_line(example))
 
     @property
-    def _writers(self) -> tuple[tables.Writer[Any], ...]:
+    def _writers(self) -> tuple[Writer[Any], ...]:
         """`examples` last."""
         return self._seeds, self._candidates, self._votes, self._examples
 
@@ -110,6 +110,7 @@ class Sink:
             raise
         for path in (self._folder.examples, messages, *(writer.path for writer in self._writers)):
             path.unlink(missing_ok=True)
+        sync_directory(self._folder.dataset)
         os.replace(staged, messages)
         for writer in self._writers:
             writer.publish()
