@@ -1,9 +1,10 @@
 """The one path to a model: journal → gate → engine → journal.
 
-Every call, whether it generates, judges or sits an exam, is a `Request` with an identity. What the journal knows is
-returned at once, without a task or a thread hop; everything else waits its turn at the gate, goes to the engine and is
-on disk before anybody parses it. So a run that was killed is started again with the same command, replays the
-algorithm and asks only for the rest. `Asker` serves a whole run, `UnitAsk` one branch of one question or problem.
+Every call, whether it generates, judges or answers an exam problem, is a `Request` with an identity. A reply that the
+journal has is returned at once, without a task or a change of thread; every other call waits for its turn at the gate,
+goes to the engine, and its reply is on disk before it is parsed. So a run that was killed is started again with the
+same command: it replays the algorithm and asks only for the rest. `Asker` serves one run, `UnitAsk` one branch of one
+question or problem.
 """
 
 import asyncio
@@ -64,8 +65,8 @@ class Replies(Protocol):
 class Meter:
     """Replies used in this process, by role. `hits` counts those that were in the journal when their unit was opened.
 
-    A reply that several branches of a unit share is counted once. `new_tokens` are prompt and completion tokens of what
-    the engine replied in this process, `unneeded_tokens` completion tokens of replies that came early and then were not
+    A reply that several branches of a unit share is counted once. `new_tokens` are prompt and completion tokens of the
+    engine's replies in this process, `unneeded_tokens` completion tokens of early replies that turned out not to be
     needed.
     """
 
@@ -103,7 +104,7 @@ def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
 class Asker:
     """Everything that the calls of one run share.
 
-    `judge`: who answers the roles of a judge; default: the engine itself, the pure setting. `width`: whether the
+    `judge`: the engine for the roles of a judge; default: the same engine, as in the paper. `width`: whether the
     gate's width follows the engines' capacity. `max_tokens`: `new_tokens` after which the run stops with
     `BudgetReached`. `keep_ids`: roles whose token ids are journalled.
     `foresight`: whether the order of the asks may depend on what the journal holds; without it a replay measures what
@@ -146,11 +147,11 @@ class Asker:
         return self._window or 4 * self.gate.width
 
     def engine_for(self, role: str) -> Engine:
-        """Who answers a role."""
+        """The engine that answers a role."""
         return self.engine if self._judge is None or role not in JUDGING else self._judge
 
     def model(self, role: str) -> str:
-        """The identity of who answers a role."""
+        """The fingerprint of the model that answers a role."""
         return self.engine_for(role).fingerprint
 
     @property
@@ -177,7 +178,7 @@ class Asker:
         try:
             exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
             seen = known.values() if self.foresight else ()
-            # A vote is not known by its inference alone: a call that came early may have been cut behind it.
+            # An inference without its comparison is not a known vote: an early vote may have been cut between the two.
             paths = frozenset(e.path[:4] for e in seen if e.role != "infer" and e.model == self.model(e.role))
             yield UnitAsk(self, _Unit(name, rank, exhaustive, known, paths), Need())
         finally:
@@ -188,7 +189,7 @@ class Asker:
         return Request(self.run_seed, self.engine_for(role).fingerprint, role, path, messages, sampling)
 
     async def answered(self, unit: str, role: str) -> Call:
-        """Read what a unit was answered in one role again, with the token ids kept; asks nothing new."""
+        """Read a unit's replies in one role again, with the token ids that were kept; makes no call."""
         known = await self.journal.with_ids(unit, role)
 
         async def call(role: str, path: Path, messages: Messages, sampling: Sampling) -> Completion:
@@ -197,7 +198,7 @@ class Asker:
         return call
 
     def _outgrown(self, entry: Entry) -> bool:
-        """Whether a reply was cut, or refused, by a shorter context than its engine has now: it is asked again."""
+        """Whether a reply was cut or refused at a shorter context than its engine has now: it is asked again."""
         cut, now = entry.completion.context, self.engine_for(entry.role).context_length
         return cut is not None and now is not None and now > cut
 
@@ -243,10 +244,10 @@ _NO_SAMPLING = Sampling(0, 0, 0, 0)
 
 @dataclass(slots=True)
 class _Unit:
-    """One open question: its rank among the open ones, and the replies known of it by key.
+    """One open question: its rank among the open ones, and its known replies by key.
 
-    `paths` are those of the branches that the journal knew when it was opened. The others hold keys: of calls that wait
-    for a reply, of replies that were counted, and of replies that the engine gave in this process.
+    `paths` are those of the branches that the journal knew when it was opened. The other sets hold keys: of calls that
+    wait for a reply, of replies that were counted, and of replies that the engine gave in this process.
     """
 
     name: str
@@ -259,7 +260,7 @@ class _Unit:
     asked: set[bytes] = field(default_factory=set)
 
     async def answered(self, key: bytes) -> None:
-        """Wait for a call that another branch is making; such calls are rare, so they alone cost an event."""
+        """Wait for a call that another branch is making; this is rare, so the event is made only then."""
         if (event := self.running[key]) is None:
             event = self.running[key] = asyncio.Event()
         await event.wait()
@@ -307,7 +308,7 @@ class UnitAsk:
         return _reply(entry)
 
     async def _fetch(self, request: Request) -> None:
-        """Ask the engine and journal what came of it."""
+        """Ask the engine and journal the result."""
         asker, unit = self._asker, self._unit
         async with asker.gate.slot(self._need, unit.rank):
             self._check_budget()
@@ -321,9 +322,9 @@ class UnitAsk:
             except asyncio.CancelledError:
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
-            # The slot is held until the reply is on disk: a kill repeats at most a gate's width of calls.
+            # The slot is held until the reply is on disk: after a kill at most the gate's width of calls is repeated.
             asker.meter.new_tokens += reply.prompt_tokens + reply.completion_tokens
-            # Ids go to disk and no further: an open question holds its replies' texts alone.
+            # Ids are kept only on disk: in memory an open question holds only its replies' texts.
             known = self._entry(request, status, _without_ids(reply))
             whole = self._entry(request, status, reply) if request.role in asker.keep_ids else known
             await asker.journal.append(whole)
@@ -338,7 +339,7 @@ class UnitAsk:
         limit = self._asker.max_tokens
         if limit is not None and (used := self._asker.new_tokens) >= limit:
             raise BudgetReached(
-                f"limits.tokens of {limit} reached ({used} new tokens); raise it and run again to go on"
+                f"limits.tokens of {limit} reached ({used} new tokens); raise it and run again to resume"
             )
 
     # What the combinators ask of it.
@@ -355,7 +356,7 @@ class UnitAsk:
         return UnitAsk(self._asker, self._unit, self._need.under(chance), self)
 
     def choose(self, branches: Sequence[Branch[R]]) -> int:
-        """Known ones first; then the paper's order, or the best chance to reject per token."""
+        """Known ones first; then in the paper's order, or by the highest chance of rejection per token."""
         if self._unit.paths:
             for number, branch in enumerate(branches):
                 if self.known(branch):

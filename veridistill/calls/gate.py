@@ -1,12 +1,12 @@
-"""Admission by need. One rule: *admit the most needed call first*.
+"""Admission by need. One rule: *admit the call that is most likely to be needed*.
 
-A call is needed now, or it is needed with a chance: the product of what must still go wrong (or right) before it, read
-live when a slot is free. Needed calls go first, those of older questions before younger ones, so that the tail is
-short. Only slots that nothing needed wants are filled by chance: of all work on offer the likeliest is started, and as
-many slots are left alone as there are questions open, so that early work never delays needed work.
+A call is needed for certain, or with a probability (`chance`): the product of what must still fail (or pass) before it,
+computed when a slot is free. Calls needed for certain go first, those of older questions before younger ones, so that a
+build does not end with a few slow questions. Only idle slots are used for other calls: of all work on offer the
+likeliest is started, and one slot per open question is left free, so that early work never delays needed work.
 
-The gate knows nothing of what is asked. It also learns, from what it is told, how often a branch passes and what it
-costs; the estimates steer cost alone, never what is kept.
+The gate does not know what is asked. It also learns, from the results reported to it, how often a branch passes and
+what it costs; the estimates affect only cost, never what is kept.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from veridistill.lazy import Offer
 Speculation = Literal["idle", "off"]
 
 _BATCH = 64
-"""Early work is chosen when this share of the slots is free: all offers are looked at each time."""
+"""Early work is chosen when 1/64 of the slots is free, not for each slot, since every choice reads all offers."""
 
 
 class Need:
-    """A node in the tree of needs: the live chance that a branch matters, given that its parent does."""
+    """A node in the tree of needs: the current chance that a branch is needed, given that its parent is."""
 
     __slots__ = ("_chance", "_parent")
 
@@ -34,7 +34,7 @@ class Need:
         self._chance = chance
 
     def chance(self) -> float:
-        """That a call under this node is needed at all; 1.0 is needed now."""
+        """The chance that a call under this node is needed; 1.0 means for certain."""
         chance, node = 1.0, self
         while node._parent is not None:
             if node._chance is not None:
@@ -48,7 +48,7 @@ class Need:
 
 @dataclass(slots=True)
 class Rate:
-    """What was learned of the branches of one label: Laplace's rule of succession, and mean completion tokens."""
+    """What was learned about the branches of one label: Laplace's rule of succession, and mean completion tokens."""
 
     passed: int = 0
     asked: int = 0
@@ -75,7 +75,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Slot:
-    """A class, since a generator as context manager costs every call some microseconds more."""
+    """A class, since a generator-based context manager would cost every call some microseconds more."""
 
     gate: "Gate"
     need: Need
@@ -110,7 +110,7 @@ class Gate:
         self._rates: dict[str, Rate] = {}
 
     def resize(self, width: int) -> None:
-        """Follow an engine whose capacity changed; what is running beyond a smaller width comes to its end."""
+        """Follow an engine whose capacity changed; calls running beyond a smaller width are not stopped."""
         if width != self.width:
             self.width = width
             self._admit()
@@ -128,7 +128,7 @@ class Gate:
 
     @property
     def idle(self) -> bool:
-        """Whether there are slots that no open unit will want."""
+        """Whether early work may start: there are more slots than open units and early branches."""
         return self.speculation == "idle" and self._units + self._early < self.width and not self.closed
 
     # Calls.
@@ -168,7 +168,8 @@ class Gate:
             self.running += 1
             waiting.future.set_result(None)
         if self.closed and self._drained and not self.running:
-            # A little later, so that the last reply is in the journal's hands; once, for what it ends is then closing.
+            # In the next turn of the loop, so that the last reply has reached the journal; only once, since the
+            # callback starts closing the run.
             asyncio.get_running_loop().call_soon(self._drained)
             self._drained = None
         self._fill_soon()
@@ -186,7 +187,7 @@ class Gate:
         return best
 
     def drain(self, then: Callable[[], object]) -> None:
-        """Admit nothing any more; `then` is called once what is in the engine has come to its end."""
+        """Admit no more calls; `then` is called once all calls in the engine have ended."""
         self.closed = True
         self._drained = then
         self._admit()
@@ -202,12 +203,12 @@ class Gate:
         self._offers.pop(id(work), None)
 
     def early(self, change: int) -> None:
-        """Tell of early branches that began (+1) or ended (-1)."""
+        """Report early branches that began (+1) or ended (-1)."""
         self._early += change
         self._fill_soon()
 
     def _fill_soon(self) -> None:
-        """After the callers that are about to ask have asked; not for each slot of a wide engine (`_BATCH`)."""
+        """Start early work in the next turn of the loop, after calls that are just being made; see also `_BATCH`."""
         if self._offers and not self._fill_due and self.idle and self._free >= max(self.width // _BATCH, 1):
             self._fill_due = True
             asyncio.get_running_loop().call_soon(self._fill)
@@ -217,7 +218,7 @@ class Gate:
         return self.width - max(self.running, self._units + self._early)
 
     def _fill(self) -> None:
-        """Start the likeliest work on offer. An offer's own chance changes as its work starts; it is read anew."""
+        """Start the likeliest work on offer. An offer's chance changes as its work starts, so it is read again."""
         self._fill_due = False
         if not self.idle or self._free <= 0:
             return

@@ -1,7 +1,7 @@
 """A finished run asked again, in other ways, without a model: its replies, and an engine that refuses every call.
 
-What another policy, another n or v, another selection keeps and costs is a replay of one exhaustive journal. Nothing
-can be asked for here, so a result that comes out is proof that no call was missing.
+A replay of one exhaustive journal shows what another policy, another n or v, or another selection keeps and costs. No
+call can be made here, so every result proves that no reply was missing.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class NoEngine:
-    """Stands where a model was: knows what a run wrote down of it, and refuses every call with `refusal`."""
+    """Takes a model's place: has what a run recorded about it, and refuses every call with `refusal`."""
 
     fingerprint: str
     reasons: bool
@@ -64,10 +64,10 @@ class NoEngine:
 def replayer(
     engine: NoEngine, recorded: Recorded, policy: Policy, run_seed: int, judge: NoEngine | None = None
 ) -> Asker:
-    """Asks as `policy` would have asked, had nothing been known: its meter counts what that would have cost.
+    """Asks as `policy` would have asked without a journal: its meter counts what that would have cost.
 
-    Questions are asked one after another and learn from those before; a real run has many open and learns a little
-    later, which matters to its first calls alone.
+    Questions are asked one after another, and each learns from all earlier ones. A real run has many open and learns
+    slightly later, which affects only its first calls.
     """
     gate = Gate(1, speculation="off")
     return Asker(engine, recorded, gate, policy, run_seed=run_seed, judge=judge, foresight=False)

@@ -1,6 +1,6 @@
-"""An `Ask` that can be watched: what is asked through it, and what is found, is told as it happens.
+"""An `Ask` that can be watched: it reports what is asked through it, and what is found, as it happens.
 
-It changes nothing of what is asked. Counting and printing are left to whoever watches.
+It does not change what is asked. Counting and printing are left to its callbacks.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Learned = Callable[[Path, bool], None]
 
 
 def watched(ask: Ask, heard: Heard | None = None, learned: Learned | None = None) -> Ask:
-    """`ask` itself, to its users; `heard` is told of every reply and `learned` of every result under it."""
+    """Behaves as `ask`; `heard` is called with every reply and `learned` with every result under it."""
     return cast("Ask", _Watched(ask, heard, learned))
 
 

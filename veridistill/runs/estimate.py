@@ -1,13 +1,13 @@
 """What a build will cost, from a sample of its questions (`--dry-run`).
 
-A build asks three kinds of questions at very different cost: most lazily, the audit's exhaustively, and some with a
-canary besides. Which question is of which kind is known beforehand, by hash. So a few of each kind are asked as the
-build will ask them, and their cost is scaled by the number of that kind. They are drawn by hash too, since the first
-of a file are seldom like the rest. A few more go before them and are not counted: they teach the order of the votes, as
-a build's first questions do. All replies stay in the journal and are not paid for again.
+A build asks three kinds of questions at very different cost: most lazily, the audit's exhaustively, and some with an
+additional canary. A hash decides the kind of each question, so it is known in advance. A few of each kind are asked as
+the build will ask them, and their cost is scaled by the number of that kind. They are drawn by hash too, since the
+first questions of a file are seldom typical. A few more are asked before them and not counted: from them the order of
+the votes is learned, as from a build's first questions. All replies stay in the journal and are not paid for again.
 
-Estimated is what is needed. Speculation (`build.speculation: idle`) adds calls on idle slots: few to a build that
-fills the engine, most to one with fewer questions than slots.
+The estimate covers needed calls only. Speculation (`build.speculation: idle`) adds calls on idle slots: few if the
+build fills the engine, most if there are fewer questions than slots.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ from veridistill.runs.session import Serving
 FIRST, SAMPLE = 10, 20
 """Lazy questions that are asked to learn from, and to count."""
 AUDITED, CANARIES = 4, 4
-"""How many of the other kinds are asked: an audited question costs several times a lazy one, and varies less."""
+"""How many of the other kinds are asked: audited questions cost several times more, and vary less."""
 Work = Callable[[Seed, UnitAsk], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Questions that are asked alike: their number, and those that are drawn to be asked now, `first` uncounted."""
+    """Questions of one kind: their number, and those drawn to be asked now, of which the `first` are not counted."""
 
     total: int
     first: list[Seed]
@@ -50,8 +50,8 @@ class Kind:
 async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dict[str, Any]:
     """Calls, tokens and seconds of a build of the questions `found`.
 
-    The time lies between two bounds: the sample's pace, and that pace times as many as there will be more questions in
-    the engine's slots. None is given when replies of the sample came from the journal.
+    The time lies between two bounds: at the sample's pace, and at a pace as many times faster as the build has
+    more questions open than the sample had. No time is given when replies of the sample came from the journal.
     """
     asker, total = serving.asker, len(found.seeds)
     asker.gate.speculation = "off"
