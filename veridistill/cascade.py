@@ -46,7 +46,7 @@ async def vote(stage: str, seed: Seed, candidate: Candidate, index: int, jury: J
 
 
 async def cycle_consistency(seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
-    """Infer from the answer alone the question it answers; then compare that with the original."""
+    """Infer from the answer alone the question that it answers; then compare that with the original."""
     source = path if jury.infer_per_vote else (*path[:3], 0, path[4])
     reply = await ask("infer", source, message(jury.prompts.infer, answer=candidate.answer), jury.sampling)
     inferred = inferred_question(reply)

@@ -14,7 +14,7 @@ from veridistill.records import Ballot, Candidate, Completion, Outcome, Vote
 THINK_CLOSE = "</think>"
 THINK_OPEN = "<think>"
 
-# Answers that say nothing and yet sway judges (arXiv 2507.08794): malformed, before any judge is asked.
+# Answers without content that judges nevertheless tend to accept (arXiv 2507.08794): malformed, and never judged.
 _FILLER = re.compile(
     r"((here is |here's )?(the |a |my )?(step[- ]by[- ]step )?"
     r"(solution|answer|final answer|thought process|reasoning|explanation)( is)?"
@@ -27,8 +27,8 @@ _EMPTY_COLLECTION = re.compile(r"\\\{\s*+\\\}|\[\s*+\]|\(\s*+\)")
 _MARKUP = re.compile(r"\\(?:text|math)[a-z]*|\\q?quad|\\[,;:! ]|[*_{}$#]")
 _MARK = re.compile(r"\[\[\s*+([YN])\s*+\]\]", re.IGNORECASE)
 
-# The words that a label may be made of: articles and pronouns, names for a verdict, words of approval. The list is
-# closed, since no list of negations, doubts and conditions would ever be complete ("Hallucinated: [[Y]]").
+# The words that a label may consist of: articles and pronouns, names for a verdict, words of approval. The list is
+# closed, since a list of negations, doubts and conditions could never be complete ("Hallucinated: [[Y]]").
 _LABEL_WORDS = frozenset(
     """
     a all an and are both i is it its my of our the these they this we
@@ -140,7 +140,7 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
     *others, last = [line.strip() for line in parts.answer.split("\n") if line.strip()] or [""]
     letter = _letter(last)
     if letter is None:
-        return Reading("invalid", "last line is no verdict")
+        return Reading("invalid", "last line is not a verdict")
     if sum(map(_is_fence, others)) % 2:
         return Reading("invalid", "verdict in a code block")
     if any(_contradicts(line, letter) for line in others):

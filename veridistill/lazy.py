@@ -4,8 +4,8 @@ A branch is a piece of work that may or may not turn out to be needed. The metho
 of them were asked; a branch is *started, or never created*. `first` and `every` run their branches in order and stop
 at the one that settles the outcome: the first that passes, or the first that does not. Meanwhile the next branch is on
 `offer`: while the engine has idle slots, the gate may start it early. An early branch runs with a live chance of being
-needed. As soon as the outcome is settled, whatever still runs is cancelled, the branch in turn included. Under an `ask`
-that is exhaustive, every branch runs. Laziness changes what is asked, never what is found.
+needed. As soon as the outcome is settled, all branches that still run are cancelled, the current one included. Under an
+`ask` that is exhaustive, every branch runs. Laziness changes what is asked, never the result.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Call(Protocol):
 
 
 class Ask(Call, Protocol):
-    """The way to a model, as one branch holds it."""
+    """The access to a model that one branch has."""
 
     forecast: Callable[[], float] | None
     """The live chance that the search running under this `Ask` passes; None while none runs."""
@@ -66,7 +66,7 @@ class Ask(Call, Protocol):
 
     @property
     def exhaustive(self) -> bool:
-        """Ask everything, whether it can still matter or not."""
+        """Ask everything, even what can no longer affect the result."""
         ...
 
     def under(self, chance: Callable[[], float] | None) -> "Ask":
@@ -92,7 +92,7 @@ class Ask(Call, Protocol):
     def withdraw(self, work: Offer) -> None: ...
 
     def discard(self) -> None:
-        """Say that what came through this `Ask` turned out not to be needed."""
+        """Report that the replies that came through this `Ask` turned out not to be needed."""
         ...
 
     def early(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -129,7 +129,7 @@ async def each(branches: Sequence[Branch[R]], ask: Ask) -> list[R]:
 
 
 class _Entry(Generic[R]):
-    """A branch that was started: in place, or early as a task of its own."""
+    """A branch that was started: in the caller's task, or early in a separate task."""
 
     __slots__ = ("ask", "branch", "result", "task")
 
@@ -152,7 +152,7 @@ class _Entry(Generic[R]):
         return self.ask.forecast() if self.ask.forecast else ask.outlook(self.branch)
 
     def discard(self) -> None:
-        """Cancel what is no longer needed. The task is let go of: its error would refer back to this entry."""
+        """Cancel what is no longer needed. The task is released, since its error would refer back to this entry."""
         self.ask.discard()
         if self.task is not None:
             _drop(self.task)
@@ -162,8 +162,8 @@ class _Entry(Generic[R]):
 class _Search(Generic[R]):
     """Branches in order until one settles the outcome.
 
-    The branch in turn runs in the caller's own task, others early and as tasks. No cycle of references outlives the
-    search: with a large heap, collections are rare, and each question would keep its replies until the next one.
+    The current branch runs in the caller's own task, early ones in separate tasks. No cycle of references outlives the
+    search: with a large heap collections are rare, and each question would keep its replies until the next one.
     """
 
     ordered: ClassVar[bool]
@@ -187,7 +187,7 @@ class _Search(Generic[R]):
         raise NotImplementedError
 
     def chance_to_pass(self) -> float:
-        """The chance that the whole passes."""
+        """The chance that the search passes."""
         raise NotImplementedError
 
     async def run(self) -> list[R]:
@@ -236,11 +236,11 @@ class _Search(Generic[R]):
             self._place = "waits"
 
     def _only_cut(self, host: asyncio.Task[Any], cancels: int) -> bool:
-        """Whether a cancellation was the cut, and not one of the caller as well, of which it had `cancels` before."""
+        """Whether a cancellation came from `_ended` alone; `cancels`: how many the caller's task had before."""
         return self._place == "cut" and host.uncancel() <= cancels
 
     def _ended(self, entry: _Entry[R], task: asyncio.Task[None]) -> None:
-        """An early branch ended: if that settles the outcome, what cannot matter any more is cut."""
+        """An early branch ended: if that settles the outcome, branches that no longer matter are cancelled."""
         if task.cancelled() or entry not in self.started:
             return
         failed = task.exception() is not None
@@ -278,7 +278,7 @@ class _Search(Generic[R]):
     # What the gate sees: an Offer.
 
     def chance(self) -> float:
-        """That all that is under way leaves the outcome open, so that the next branch is needed."""
+        """The chance that all started branches leave the outcome open, so that the next one is needed."""
         return self._left_open(self.started)
 
     def start(self) -> None:
@@ -308,7 +308,7 @@ class _Search(Generic[R]):
 
 
 class _UntilPass(_Search[R]):
-    """`first`: a pass settles, but only when all before it have failed, since the first by order is wanted."""
+    """`first`: a pass settles the outcome, but only when all branches before it have failed."""
 
     ordered = True
 
@@ -323,7 +323,7 @@ class _UntilPass(_Search[R]):
 
 
 class _UntilFailure(_Search[R]):
-    """`every`: any failure settles at once, since every branch must pass; so the order is free."""
+    """`every`: any failure settles the outcome, since every branch must pass; so the order is free."""
 
     ordered = False
 

@@ -29,7 +29,7 @@ from veridistill.records import Candidate, Completion, Messages, Sampling, Seed,
 class Plan:
     """Everything that decides what is kept from one question, given the model's replies.
 
-    `extra_stages` are asked for comparison wherever everything is asked; what is kept does not depend on them.
+    `extra_stages` are asked, for comparison, where everything is asked; they do not affect what is kept.
     """
 
     candidates: int
@@ -165,7 +165,7 @@ async def all_valid(seed: Seed, ask: Ask, plan: Plan) -> Selected:
 
 
 async def unfiltered(seed: Seed, ask: Ask, plan: Plan) -> Selected:
-    """The ablation without a filter: candidate 0, whatever it says, if it was not cut off."""
+    """The ablation without a filter: candidate 0, unjudged, unless it was truncated."""
     result = await _sampled(seed, 0, plan, ask)
     return [result], [result.candidate] if result.candidate.completion.finish_reason == "stop" else []
 

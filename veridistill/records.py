@@ -32,14 +32,14 @@ GradeOutcome = Literal[
     "grader_error",
     "unreadable_reference",
 ]
-"""What became of a sample of an exam; programs (kind code) have outcomes of their own.
+"""How an exam's sample ended; programs (kind code) have further outcomes.
 
-"unreadable_reference" is the problem's: all of its attempts have it, whatever they answered, in every exam.
+"unreadable_reference" is a fault of the problem: all attempts at it have this outcome, in every exam.
 """
 JUDGING: frozenset[str] = frozenset({"infer", "compare", "factuality", "correctness", "simple"})
 """The roles that a judge plays."""
 UNGRADED: frozenset[str] = frozenset({"sandbox_error", "grader_error", "unreadable_reference"})
-"""The fault is ours or the problem's and not the answer's: such a sample is neither right nor wrong."""
+"""Faults of the grading or of the problem, not of the answer: such a sample is neither right nor wrong."""
 
 
 class Message(NamedTuple):
@@ -64,7 +64,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample one reply. Every field is always sent: servers have defaults of their own.
+    """How to sample one reply. Every field is always sent, since servers have their own defaults.
 
     `top_k` 0 means no limit; `temperature` 0 means greedy; `max_tokens` counts completion tokens.
     """
@@ -147,10 +147,10 @@ class Completion:
     """A reply as it was sampled: `text` is raw, reasoning and tags included, without the end-of-turn token.
 
     `token_ids` are the sampled ids, end-of-turn token included when it was sampled; None where an engine cannot give
-    them, and in replies that came through an `Ask`: the ids are in the journal, and training rows alone need them.
-    `finish_reason` is the engine's own word; only "stop" may carry a verdict or an answer. `context` is the context
-    length, in tokens, that ended a reply before `max_tokens` did, or left no room for one; 0 where a server does not
-    say how long its context is, None where the context was no limit.
+    them, and in replies that came through an `Ask`: the ids are in the journal, and only training rows need them.
+    `finish_reason` is the engine's own word; only a reply with "stop" may give a verdict or an answer. `context` is the
+    context length, in tokens, that ended a reply before `max_tokens` did, or left no room for one; 0 if a server does
+    not say how long its context is, None if the context was no limit.
     """
 
     text: str
@@ -188,7 +188,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a candidate. `rejected_by` is the stage that ended it, or the defect of a malformed one."""
+    """The outcome of a candidate. `rejected_by` is the stage that ended it, or the defect of a malformed one."""
 
     seed_id: str
     candidate: int
@@ -203,7 +203,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A kept candidate as a training row: ids as sampled, and the same as chat messages for people."""
+    """A kept candidate as a training row: ids as sampled, and the same as chat messages for people to read."""
 
     seed_id: str
     candidate: int
@@ -267,7 +267,7 @@ class Attempt:
 
 
 def without_surrogates(text: str) -> str:
-    """The text itself, or one in which lone surrogates, which no file or database takes, are U+FFFD."""
+    """The text, with lone surrogates replaced by U+FFFD, since no file or database accepts them."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -278,7 +278,7 @@ def without_surrogates(text: str) -> str:
 def normalise(text: str) -> str:
     """Text as compared for duplicates: NFC, case-folded, full-width forms narrow, runs of white space as one space.
 
-    Not NFKC, which makes 210 of 2¹⁰, 102 of 10₂ and R of ℝ: other questions. Case folding resolves ligatures.
+    Not NFKC, which turns 2¹⁰ into 210, 10₂ into 102 and ℝ into R: other questions. Case folding resolves ligatures.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", "".join(map(_narrow, text)))

@@ -301,7 +301,7 @@ def test_the_first_interrupt_drains(tmp_path: Path, seeds: Path) -> None:
         out, err = process.stdout.read(), process.stderr.read()
         process.wait(PATIENCE)
     assert process.returncode == 130
-    assert "waiting for the calls under way" in err
+    assert "waiting for the running calls" in err
     assert "Traceback" not in err
     journalled = calls(run)
     assert len(journalled) == 1 + out.count("asked")
@@ -320,7 +320,7 @@ def test_the_second_interrupt_stops_at_once(tmp_path: Path, seeds: Path) -> None
     with started("build", "-d", run, "-q", *settings(seeds, f"engine.script={endless}")) as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("waiting for the calls under way")
+        assert process.stderr.readline().startswith("waiting for the running calls")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -333,6 +333,6 @@ def test_a_termination_stops_at_once(tmp_path: Path, seeds: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
-    assert err == "stopped; the same command goes on from here\n"
+    assert err == "stopped; run the same command again to resume\n"
     assert results(run)["status"] == "incomplete"
     assert (run / "report.html").is_file()

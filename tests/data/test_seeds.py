@@ -143,7 +143,7 @@ ID_FAULTS: list[tuple[Any, str]] = [
     (q("b", id=True), "id must be text or an integer (found True)"),
     (q("b", id=1.5), "id must be text or an integer (found 1.5)"),
     (q("b", id=" "), "id is empty"),
-    (q("b", id="x"), "id 'x' has another question than in row 1"),
+    (q("b", id="x"), "id 'x' has a different question in row 1; give each question its own id"),
 ]
 
 

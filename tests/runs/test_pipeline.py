@@ -281,7 +281,7 @@ def test_judges_that_accept_canaries_end_at_a_quality_limit(tmp_path: Path, trai
     fields = settings(questions(tmp_path, 40), f"engine.script={asleep}", "build.canary_share=0.5")
     done = veridistill("run", "-d", tmp_path / "run", *fields)
     assert done.code == 4
-    assert "canaries, answers that are bad for certain, were accepted" in done.err
+    assert "canaries (answers known to be bad) were accepted" in done.err
     found = results(tmp_path / "run")["canaries"]
     assert found["accepted"] == found["judged"] > 10
     assert not trainer

@@ -145,7 +145,7 @@ class Asker:
         return call
 
     def _outgrown(self, entry: Entry) -> bool:
-        """Whether a reply was cut, or refused, by a shorter context than its engine has now: it is asked again."""
+        """Whether a reply was cut or refused at a shorter context than its engine has now: it is asked again."""
         cut, now = entry.completion.context, self.engine_for(entry.role).context_length
         return cut is not None and now is not None and now > cut
 

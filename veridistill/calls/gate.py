@@ -1,4 +1,4 @@
-"""Admission by need. One rule: *admit the most needed call first*.
+"""Admission by need. One rule: *admit the call that is most likely to be needed*.
 
 A call is needed now, or it is needed with a chance: the product of the chances of all that must still fail (or pass)
 before it, computed when a slot is free. Needed calls go first, those of older questions before younger ones, so that
@@ -25,7 +25,7 @@ _BATCH = 64
 
 
 class Need:
-    """A node in the tree of needs: the live chance that a branch matters, given that its parent does."""
+    """A node in the tree of needs: the current chance that a branch is needed, given that its parent is."""
 
     __slots__ = ("_chance", "_parent")
 
@@ -34,7 +34,7 @@ class Need:
         self._chance = chance
 
     def chance(self) -> float:
-        """That a call under this node is needed at all; 1.0 is needed now."""
+        """The chance that a call under this node is needed; 1.0 means for certain."""
         chance, node = 1.0, self
         while node._parent is not None:
             if node._chance is not None:
@@ -75,7 +75,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Slot:
-    """A class, since a generator as context manager costs every call some microseconds more."""
+    """A class, since a generator-based context manager would cost every call some microseconds more."""
 
     gate: "Gate"
     need: Need

@@ -1,9 +1,9 @@
 """Every reply, durable before it is parsed: a SQLite file in WAL mode.
 
-One writer thread commits what has gathered since its last commit (`synchronous=FULL`: one fsync a commit), so the cost
-of durability falls with load and the event loop never waits for a disk. Replies are read back by unit (a question or a
+One writer thread commits what was queued since its last commit (`synchronous=FULL`: one fsync per commit), so the cost
+per reply falls with load, and the event loop never waits for a disk. Replies are read back by unit (a question or a
 problem): all of them without token ids when it opens, and those of one role with their ids when its rows are written.
-The journal knows nothing of what a reply means.
+The journal does not interpret replies.
 
 Not for network file systems: SQLite's locks and shared memory do not work there.
 """
@@ -46,9 +46,9 @@ _SELECT_WITH_IDS = (
 
 
 class Entry(NamedTuple):
-    """One journalled call; `model` is the fingerprint of who was asked.
+    """One journalled call; `model` is the fingerprint of the model that was asked.
 
-    A `refused` call holds the reason as its text; a `cancelled` one is no reply and never served as one.
+    A `refused` call holds the reason as its text; a `cancelled` one is not a reply and never returned as one.
     """
 
     unit: str
@@ -116,9 +116,9 @@ class Journal:
 
 
 class Reader:
-    """Journals to read from, never written; of the replies to one request that of the first journal counts.
+    """Journals to read from, never written; if several hold a reply to one request, that of the first journal counts.
 
-    A reply that a context length ended gives way to one that was asked for again with more room.
+    A reply that was cut at a context length is superseded by one that was asked for again with more room.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -257,17 +257,17 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `ConfigError` for another version's journal; 0 is a file that holds nothing yet."""
+    """Raise `ConfigError` for another version's journal; 0 is the version of a file that is still empty."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, SCHEMA):
         raise ConfigError(
-            f"{path}: journal of version {version}, this program uses {SCHEMA}; start a new run, or go on with the "
+            f"{path}: journal of version {version}, this program uses {SCHEMA}; start a new run, or continue with the "
             "version of veridistill that made it"
         )
 
 
 def _room(entry: Entry | None) -> float:
-    """The context that an entry's reply was cut or refused by; infinite for a whole reply, -1 where there is none."""
+    """The context at which an entry's reply was cut or refused; infinite for a complete reply, -1 for no entry."""
     if entry is None:
         return -1
     return float("inf") if entry.completion.context is None else entry.completion.context

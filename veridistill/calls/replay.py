@@ -64,7 +64,7 @@ class NoEngine:
 def replayer(
     engine: NoEngine, recorded: Recorded, policy: Policy, run_seed: int, judge: NoEngine | None = None
 ) -> Asker:
-    """Asks as `policy` would have asked, had nothing been known: its meter counts what that would have cost.
+    """Asks as `policy` would have asked without a journal: its meter counts what that would have cost.
 
     Questions are asked one after another, each with the rates learned from those before. A real run has many open at
     once and learns a little later, which matters to its first calls alone.

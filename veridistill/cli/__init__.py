@@ -1,7 +1,7 @@
 """The command `veridistill`: parse, call, print. stdout is data, stderr is progress.
 
-Exit codes: 0 done or nothing to do; 2 usage or configuration; 3 incomplete, run again to go on; 4 finished but a
-quality limit crossed; 5 run directory in use; 130 and 143 signals; 1 a bug.
+Exit codes: 0 done or nothing to do; 2 usage or configuration; 3 incomplete, run again to resume; 4 finished but a
+quality limit was crossed; 5 run directory in use; 130 and 143 signals; 1 a bug.
 """
 
 import errno
@@ -57,5 +57,5 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Signalled as signalled:
-        note("stopped; the same command goes on from here")
+        note("stopped; run the same command again to resume")
         sys.exit(128 + signalled.number)

@@ -36,7 +36,7 @@ Seeds = Annotated[str | None, typer.Option(help="File of seed questions (seeds.p
 Candidates = Annotated[int | None, typer.Option("--n", help="Candidates per question (generate.candidates).")]
 Votes = Annotated[int | None, typer.Option("--votes", "--v", help="Votes per stage (judge.votes).")]
 Samples = Annotated[int | None, typer.Option("--k", help="Samples per problem (evaluation.samples).")]
-Limit = Annotated[int | None, typer.Option(help="Use only the first so many questions (seeds.limit).")]
+Limit = Annotated[int | None, typer.Option(help="Use only the first N questions (seeds.limit).")]
 Problems = Annotated[
     str | None, typer.Option(help="JSONL file of problems with answers (evaluation.problems).")
 ]
@@ -133,7 +133,7 @@ async def _interruptible(session: Any, work: Awaitable[Any]) -> Any:
     def stop(number: signal.Signals) -> None:
         caught.append(number)
         if number == signal.SIGINT and len(caught) == 1 and session.gate is not None:
-            note("waiting for the calls under way; press Ctrl-C again to stop at once")
+            note("waiting for the running calls to finish; press Ctrl-C again to stop at once")
             session.gate.drain(task.cancel)
         else:
             task.cancel()

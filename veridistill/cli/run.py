@@ -1,4 +1,4 @@
-"""Commands on a run: the whole of it, one of its steps, its report and its progress."""
+"""Commands on a run: all steps, one step, the report and the progress."""
 
 import json
 from pathlib import Path
@@ -114,7 +114,7 @@ def evaluate(
     benchmarks: Benchmarks = None,
     k: Samples = None,
     limit: Annotated[
-        int | None, typer.Option(help="Use only the first so many problems (evaluation.limit).")
+        int | None, typer.Option(help="Use only the first N problems of each benchmark (evaluation.limit).")
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Directory with local copies of the benchmarks (evaluation.data).")
@@ -161,7 +161,7 @@ def report(out: Out = DEFAULT_OUT) -> None:
 
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show how far a run has got."""
+    """Show the progress of a run."""
     from veridistill.runs import figures
 
     stored_config(out)

@@ -38,7 +38,9 @@ def ablate(
         ablation.source(run_dir).plan, common.numbers("--n", n), common.numbers("--votes", votes)
     )
     if "simple" not in {stage for cell in cells for stage in cell.stages}:
-        common.note("the run did not ask the simple verifier: no cell for it (see build.extra_stages)")
+        common.note(
+            "the run did not ask the simple verifier, so there is no cell for it (see build.extra_stages)"
+        )
     common.make_directory(out)
     session = Session(run_dir, Progress(out, "quiet" if quiet else "auto"))
     found = common.complete(session, ablation.ablate(run_dir, out, cells, session.progress))
@@ -53,7 +55,7 @@ def audit(
     labels: Annotated[
         Path,
         typer.Option(
-            help="JSONL: id, candidate, correct; or id, kind, reference to grade the candidates by."
+            help="JSONL: id, candidate, correct; or id, kind, answer to grade the candidates against."
         ),
     ],
     as_json: Json = False,
@@ -95,7 +97,7 @@ def grade(
         str | None, typer.Option(help="Interpreter of the programs; default: the one that runs veridistill.")
     ] = None,
 ) -> None:
-    """Grade responses again, without a call: one JSON line each, with outcome, answer and error."""
+    """Grade responses again without calling a model: one JSON line each, with outcome, answer and error."""
     from veridistill.grading.graders import Graders
     from veridistill.grading.regrade import regrade
 
@@ -130,4 +132,4 @@ def merge(
         common.note(
             f"shards that were not given: {', '.join(found['missing'])}; their questions will be asked"
         )
-    common.note(f"go on with: veridistill run --out {out}")
+    common.note(f"continue with: veridistill run --out {out}")

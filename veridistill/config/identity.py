@@ -1,6 +1,6 @@
 """Which fields fix what a run keeps and measures, and in which of them two configurations differ.
 
-A run resumed with another runtime field goes on; with another identity field it is refused.
+A run may be resumed with other runtime fields; with another identity field it is refused.
 """
 
 from collections.abc import Iterator

@@ -80,7 +80,7 @@ def _key(data: dict[str, Any], name: str, override: str) -> Plain:
 
 
 def _value(path: list[str], text: str, override: str) -> Any:
-    """A text field takes what is written, unless that is null or in quotes; for any other field it is YAML."""
+    """A text field takes the value as written, unless it is null or in quotes; for any other field it is YAML."""
     if _is_text(path) and text[:1] not in ("'", '"'):
         return Plain(text)
     try:
@@ -101,7 +101,7 @@ def _is_text(path: list[str]) -> bool:
 
 
 def _place(data: Any, loc: Sequence[str | int]) -> str:
-    """Where the deepest key of a path stands, as the keys on it tell; or nothing."""
+    """Where the deepest key of a path is written, from the keys on the path; or nothing."""
     place = ""
     for part in loc:
         if isinstance(data, dict):

@@ -12,7 +12,7 @@ from veridistill.records import Domain, Sampling
 
 
 def _listed(value: Any) -> Any:
-    """`a` and `a,b` stand for lists of texts."""
+    """`a` and `a,b` are read as lists of texts."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -61,10 +61,10 @@ class ModelSection(Section):
 
 
 class EngineSection(Section):
-    """What answers. A field whose meaning begins with kinds is read by those kinds alone."""
+    """The engine that runs the model. A field whose meaning begins with kinds is read by those kinds only."""
 
     kind: Literal["local", "vllm", "endpoint", "ray", "scripted"] = runtime("local")
-    seeded: bool = runtime(True, "replies reproducible by seed, where the engine promises it")
+    seeded: bool = runtime(True, "send seeds, so that replies are reproducible if the engine supports it")
     device: str = runtime("auto", "local: auto, cpu, cuda, cuda:1 ...")
     batch_size: int = runtime(64, "local: sequences decoded together", ge=1)
     threads: int | None = runtime(
@@ -73,15 +73,15 @@ class EngineSection(Section):
     max_num_seqs: int = runtime(256, "vllm: sequences decoded together", ge=1)
     max_model_len: int | None = runtime(
         None,
-        "local, vllm, scripted: most tokens of prompt and reply together; default: the model's; what it cut or refused "
-        "is asked again when it is raised",
+        "local, vllm, scripted: most tokens of prompt and reply together; default: the model's; replies that it "
+        "cut or refused are asked again when it is raised",
         ge=1,
     )
     tensor_parallel: int = runtime(1, "vllm: GPUs that share one copy of the weights", ge=1)
     data_parallel: int = runtime(1, "vllm: copies of the weights in this engine", ge=1)
-    gpu_memory: float = runtime(0.9, "vllm: share of each GPU's memory; not read on a CPU", gt=0, le=1)
+    gpu_memory: float = runtime(0.9, "vllm: share of each GPU's memory; ignored on a CPU", gt=0, le=1)
     enforce_eager: bool = runtime(
-        False, "vllm: no compilation and no CUDA graphs: loads sooner, decodes slower"
+        False, "vllm: no compilation and no CUDA graphs: loads faster, decodes more slowly"
     )
     urls: Texts = runtime((), "endpoint: base URLs such as http://127.0.0.1:8000/v1")
     served_name: str | None = runtime(
@@ -92,13 +92,15 @@ class EngineSection(Section):
         "auto", "endpoint: completions sends token ids and keeps them; auto: where the server takes them"
     )
     api_key_env: str = runtime("VERIDISTILL_API_KEY", "endpoint: environment variable that holds the API key")
-    max_width: int = runtime(256, "endpoint: most calls at once to each URL; fewer when it pushes back", ge=1)
+    max_width: int = runtime(
+        256, "endpoint: most calls at once to each URL; fewer while it is overloaded", ge=1
+    )
     idle_timeout: float = runtime(
         300.0, "endpoint: seconds without a token after which a request is asked again", gt=0
     )
     retries: int = runtime(8, "endpoint: how often one request is asked again after transport faults", ge=0)
     patience: float = runtime(
-        600.0, "endpoint: seconds without a token from any URL after which the engine counts as down", gt=0
+        600.0, "endpoint: seconds without a token from any URL after which the run stops, to be resumed", gt=0
     )
     replicas: int = runtime(1, "ray: actors, each with an engine", ge=1)
     replica: Literal["local", "vllm", "scripted"] = runtime(
@@ -124,7 +126,7 @@ class SeedsSection(Section):
     question: str = identity("question", "column that holds the question")
     id: str | None = identity(None, "column that holds an id; null: the id is a hash of the question")
     domain: Domain = identity("math", "which solve prompt and static check are used")
-    limit: int | None = identity(None, "use only the first so many questions", ge=1)
+    limit: int | None = identity(None, "use only the first N unique questions", ge=1)
     shard: str | None = identity(
         None, "`2/8`: the second of eight parts, by hash of the id; veridistill merge joins the runs"
     )
@@ -172,11 +174,11 @@ class JudgeSection(SampledSection):
         ("cycle_consistency", "factuality", "correctness"), "in the paper's order", min_length=1
     )
     votes: int = identity(5, "votes per stage, v; all must be yes", ge=1)
-    infer_per_vote: bool = identity(True, "infer the question anew for each cycle-consistency vote")
+    infer_per_vote: bool = identity(True, "infer the question again for each cycle-consistency vote")
     max_reasks: int = identity(2, "how often an invalid vote is asked again", ge=0)
     model: ModelSection | None = identity(None, "another model as judge; null: the model judges itself")
     engine: EngineSection | None = runtime(
-        None, "another engine for the judge; null: engine, or one more of its kind"
+        None, "another engine for the judge; null: as engine (a second one if the judge has other weights)"
     )
     temperature: float = identity(0.6, ge=0, le=10)
 
@@ -192,10 +194,11 @@ class BuildSection(Section):
         "first", "which accepted candidates are kept; unfiltered: candidate 0, unjudged"
     )
     asks: Literal["lazy", "exhaustive"] = runtime(
-        "lazy", "lazy: only the votes that decide; exhaustive: every vote of every candidate"
+        "lazy", "lazy: only the calls that decide; exhaustive: every vote of every candidate"
     )
     order: Literal["cheapest", "paper"] = runtime(
-        "cheapest", "order of one candidate's votes: the cheapest likely no first, or stage by stage"
+        "cheapest",
+        "order of one candidate's votes: highest chance of rejection per token first, or stage by stage",
     )
     speculation: Literal["idle", "off"] = runtime(
         "idle", "use idle slots of the engine for calls that may be needed"
@@ -211,11 +214,9 @@ class BuildSection(Section):
     )
     extra_stages: StageNames = runtime(
         (),
-        "stages asked for comparison wherever everything is asked; what is kept does not depend on them",
+        "stages asked, for comparison, where everything is asked; they do not affect what is kept",
     )
-    window: int | None = runtime(
-        None, "questions in work at once; default: a few times the gate's width", ge=1
-    )
+    window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
 
 
 class GateSection(Section):
@@ -223,7 +224,7 @@ class GateSection(Section):
 
 
 class TrainSection(Section):
-    """Supervised fine-tuning. Defaults are the paper's for small models; recipes have those of other sizes."""
+    """Supervised fine-tuning. Defaults are the paper's for small models; recipes have those for other sizes."""
 
     max_steps: int | None = identity(None, "optimizer steps; not together with epochs", ge=1)
     epochs: float | None = identity(None, "passes over the data; default 2 when max_steps is not set", gt=0)
@@ -242,7 +243,7 @@ class TrainSection(Section):
     def _one_length(self) -> "TrainSection":
         if self.max_steps is not None and self.epochs is not None:
             raise ValueError(
-                "max_steps and epochs exclude one another; set one of them to null, for example train.epochs=null"
+                "max_steps and epochs cannot both be set; set one of them to null, for example train.epochs=null"
             )
         return self
 
@@ -255,12 +256,12 @@ class EvaluationSection(SampledSection):
     )
     benchmarks: Texts = identity((), "public benchmarks by name, for example aime26, gpqa_diamond")
     preset: Literal["paper", "strict"] = identity(
-        "strict", "paper: the paper's subsets and windows; strict: whole, disjoint ones"
+        "strict", "paper: the paper's subsets and date ranges; strict: complete and disjoint ones"
     )
     data: str | None = runtime(
         None, "directory with local copies of the benchmarks' files; null: from the Hub"
     )
-    limit: int | None = identity(None, "use the first so many problems of each", ge=1)
+    limit: int | None = identity(None, "use the first N problems of each benchmark", ge=1)
     samples: int = identity(10, "samples per problem, k", ge=1)
     temperature: float = identity(0.7, ge=0, le=10)
     ttc: bool = runtime(
@@ -270,10 +271,10 @@ class EvaluationSection(SampledSection):
     program_python: str | None = identity(
         None,
         "interpreter (3.11 or later) of model-written programs, which see all of its packages; null: the one that runs"
-        " veridistill, with NumPy and sortedcontainers alone",
+        " veridistill, with only NumPy and sortedcontainers",
     )
     grading_workers: int | None = runtime(
-        None, "processes that compare and run answers; default: the cores", ge=1
+        None, "processes that compare and run answers; default: one per core", ge=1
     )
 
 
@@ -298,7 +299,7 @@ class QualitySection(Section):
     max_invalid: float = runtime(0.5, "largest share of invalid votes", ge=0, le=1)
     max_canaries: float = runtime(
         0.2,
-        "largest share of accepted canaries; crossed when the whole 95 % interval lies above it",
+        "largest share of accepted canaries; crossed when the complete 95 % interval is above it",
         ge=0,
         le=1,
     )
@@ -306,10 +307,10 @@ class QualitySection(Section):
 
 class Config(Section):
     seed: int = identity(0, "run seed")
-    rounds: int = runtime(1, "number of rounds, each from the checkpoint of the one before", ge=1)
+    rounds: int = runtime(1, "number of rounds, each starting from the checkpoint of the previous one", ge=1)
     prompts: str = identity(
         "auto",
-        "thinking, instruct, compact, or a directory of your own; auto: compact for the lab's model, else thinking if"
+        "thinking, instruct, compact, or your own directory; auto: compact for the lab's model, else thinking if"
         " the model reasons, else instruct",
     )
     model: ModelSection = identity(ModelSection())

@@ -149,7 +149,10 @@ class _Reader:
         text_hash = seed_id(question)
         if text_id is not None and self._text_by_id.setdefault(text_id, text_hash) != text_hash:
             first = self._rows_by_text[self._text_by_id[text_id]]
-            self.faults.add(row.number, f"id {shown(text_id)} has another question than in row {first}")
+            self.faults.add(
+                row.number,
+                f"id {shown(text_id)} has a different question in row {first}; give each question its own id",
+            )
             return
         if self._rows_by_text.setdefault(text_hash, row.number) != row.number:
             self.num_duplicates += 1

@@ -1,8 +1,8 @@
 """The paper's ablations from one exhaustive run, without a single new call.
 
 A cell is one way to choose what is kept: n candidates, v votes, stages, a selection. The journal of a run that asked
-everything holds all of its replies, so the cells are replayed side by side, question by question. Each writes a dataset
-of its own and counts what the lazy policy would have asked for it. The grid ends at the run's own n and v.
+everything holds all of its replies, so all cells are replayed together, question by question. Each writes its own
+dataset and counts what the lazy policy would have asked for it. The grid ends at the run's own n and v.
 """
 
 import time
@@ -162,7 +162,7 @@ class _Trial:
 async def ablate(run: RunDir, out: Path, cells: Sequence[Cell], progress: Progress) -> dict[str, Any]:
     """Replay the cells into `out`: a dataset each, and `ablation.json`, which is returned."""
     found, start = source(run), time.monotonic()
-    # The run's own table: the file that it was made of may have changed, and is not ours to read again.
+    # From the run's own table, since the seeds file may have changed.
     seeds = list(tables.SEEDS.read(run.round(1).tables / "seeds.parquet"))
     recorded = Recorded((run.journal, *run.older))
     try:

@@ -1,15 +1,15 @@
-"""Canaries: answers that are certainly bad, judged by the same cascade, to measure false accepts in every run.
+"""Canaries: answers known to be bad, judged by the same cascade, to measure false accepts in every run.
 
 A small share of the questions, chosen by hash, gets one canary each. Its kinds:
 
-    swapped   the model's own answer to another question: well written, and of the wrong subject
+    swapped   the model's own answer to another question: well written, but on another subject
     restated  the question repeated as if it were its solution, without one (aimed at cycle consistency, which asks
               only whether the question can be inferred from the answer)
-    empty     confident in every sentence, and without content (arXiv 2507.08794)
+    empty     confident in every sentence, but without content (arXiv 2507.08794)
 
 A canary is judged after its question, through the same `ask`, under an index below zero, so that its requests differ
-from all others. It is never kept: nothing here returns a candidate. `method` and `cascade` define which votes are asked
-and how they read.
+from all others. It is never kept: no function here returns a candidate. `method` and `cascade` define which votes are
+asked and how they are read.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ _FINAL: dict[Domain, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """What became of one canary. `outcome` "malformed": no well-formed answer to swap came, and no judge was asked.
+    """The outcome of one canary. "malformed": there was no well-formed answer to swap, and no judge was asked.
 
     `tokens`: completion tokens that the canary cost.
     """
@@ -78,7 +78,7 @@ def share(section: BuildSection, plan: Plan) -> float:
 
 
 def kind_of(seed_id: str) -> Kind:
-    """Half are swapped, the kind that a run meets in nature; the rest is shared by the others."""
+    """Half are swapped, the most natural kind; the others share the rest."""
     kinds: tuple[Kind, ...] = ("swapped", "swapped", "restated", "empty")
     return kinds[_hash(seed_id, b"canary.kind") % len(kinds)]
 
@@ -105,7 +105,7 @@ async def plant(seed: Seed, other: Seed | None, ask: Ask, plan: Plan) -> Planted
     candidate = await _candidate(seed, kind, other, own, plan)
     if defect(candidate.completion, plan.rules.answer_of, reasoning=False):
         return Planted(seed.seed_id, kind, "malformed", None, own.spent)
-    # Labels of their own: what the gate learns of real candidates stays theirs.
+    # Separate labels, so that canaries do not change the rates that the gate learns from real candidates.
     branches = [
         replace(branch, label=f"canary/{branch.label}")
         for branch in ballots(seed, candidate, plan.stages, plan)
@@ -163,14 +163,14 @@ class Canaries:
 
 
 def fault(summary: dict[str, Any], most: float) -> str | None:
-    """Why nothing must be trained on a build, from its `Canaries.summary`; None when it may be.
+    """Why a build must not be trained on, from its `Canaries.summary`; None when it may be.
 
-    A few canaries prove little, so the whole interval must lie above `most` (quality.max_canaries).
+    A few canaries prove little, so even the lower end of the interval must be above `most` (quality.max_canaries).
     """
     if summary["low"] is None or summary["low"] <= most:
         return None
     return (
-        f"{summary['accepted']} of {summary['judged']} canaries, answers that are bad for certain, were accepted:"
+        f"{summary['accepted']} of {summary['judged']} canaries (answers known to be bad) were accepted:"
         f" a false-accept rate above quality.max_canaries={most}"
     )
 

@@ -7,8 +7,8 @@ of a file are seldom like the rest. A build's first questions, as many as fill t
 others, because the order of their votes is not learned yet: they stand for themselves. All replies stay in the journal
 and are not paid for again.
 
-Estimated is what is needed. Speculation (`build.speculation: idle`) adds calls on idle slots: few to a build that
-fills the engine, most to one with fewer questions than slots.
+The estimate covers needed calls only. Speculation (`build.speculation: idle`) adds calls on idle slots: few if the
+build fills the engine, most if there are fewer questions than slots.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from veridistill.runs.session import Serving
 FIRST, SAMPLE = 10, 20
 """Lazy questions that are asked before anything is learned, and after."""
 AUDITED, CANARIES = 4, 4
-"""How many of the other kinds are asked: an audited question costs several times a lazy one, and varies less."""
+"""How many of the other kinds are asked: audited questions cost several times more, and vary less."""
 Work = Callable[[Seed, UnitAsk], Awaitable[object]]
 
 
@@ -52,8 +52,8 @@ class Part:
 async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dict[str, Any]:
     """Calls, tokens and seconds of a build of the questions `found`.
 
-    The time lies between two bounds: the sample's pace, and that pace times as many as there will be more questions in
-    the engine's slots. None is given when replies of the sample came from the journal.
+    The time lies between two bounds: at the sample's pace, and at a pace as many times faster as the build has
+    more questions open than the sample had. No time is given when replies of the sample came from the journal.
     """
     asker, total = serving.asker, len(found.seeds)
     asker.gate.speculation = "off"

@@ -24,7 +24,7 @@ _RATES = ("truncated", "no_answer", "refused", "ungraded")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build counted, and who answered."""
+    """What a build counted, and which models answered."""
 
     seeds: Seeds
     selection: str
@@ -179,7 +179,7 @@ def _gain_line(gain: dict[str, Any]) -> str:
         else f"95 % interval [{gain['low']:+.1f}, {gain['high']:+.1f}]"
     )
     if gain["method"] == "rule_of_three":
-        interval += " (all moved alike: rule of three)"
+        interval += " (all differences equal: rule of three)"
     return (
         f"{gain['before']:.1f} -> {gain['after']:.1f}: gain {gain['mean']:+.1f} points, {interval},"
         f" {gain['num_problems']} problems"

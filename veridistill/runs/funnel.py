@@ -15,10 +15,10 @@ from veridistill.records import Verdict, Vote
 
 @dataclass(slots=True)
 class StageCounts:
-    """Well-formed candidates of which one stage was asked a vote, which passed all of its votes, which it ended.
+    """Well-formed candidates on which one stage voted, those that passed all of its votes, and those that it ended.
 
-    The rest of `asked` was left undecided, since another stage ended the candidate, or was ended by that stage though
-    this one objected as well.
+    The rest of `asked` is candidates that another stage ended, before this stage had all its votes or although this
+    stage also had a vote that was not yes.
     """
 
     asked: int = 0
@@ -28,7 +28,7 @@ class StageCounts:
 
 @dataclass
 class Funnel:
-    """Counts over a build. `stages` are those that decide, `num_votes` what a candidate needs of each."""
+    """Counts over a build. `stages` are those that decide, `num_votes` the votes that a candidate needs from each."""
 
     stages: Sequence[str]
     num_votes: int
@@ -69,7 +69,7 @@ class Funnel:
 
     @property
     def invalid_share(self) -> float:
-        """Share of invalid ones among all votes."""
+        """Share of all votes that are invalid."""
         votes = [self.votes[stage] for stage in self.stages if stage in self.votes]
         total = sum(ballots.total() for ballots in votes)
         return sum(ballots["invalid"] for ballots in votes) / total if total else 0.0
@@ -124,7 +124,7 @@ class StageTally:
 
 @dataclass
 class Tally:
-    """What the judges did with some questions, as far as they were asked."""
+    """What the judges decided on some questions, from the votes that were asked."""
 
     questions: int = 0
     candidates: int = 0
@@ -150,9 +150,9 @@ class Tally:
 
 @dataclass
 class Audit:
-    """Unbiased statistics though votes stop early: figures of the questions that were asked exhaustively.
+    """Unbiased statistics although votes stop early: figures of the questions that were asked exhaustively.
 
-    Those were chosen by hash before anything was known of them, so their shares estimate those of all questions
+    Those were chosen by hash before anything was known about them, so their shares estimate those of all questions
     without bias. `censored` are the same figures of all questions, from the votes that were needed: biased.
     """
 

@@ -1,7 +1,7 @@
 """Join runs that built parts of one seed file (`seeds.shard`) into one run.
 
 Resume is replay, so only replies have to be joined. The merged run has the same settings without the shard, and its
-journal holds every reply of every part. The command that would have built all of it at once replays it without a call,
+journal holds every reply of every part. The command that would have built everything at once replays it without a call,
 and asks only what no part has asked.
 """
 
@@ -31,10 +31,10 @@ WHERE NOT EXISTS (
 async def merge(parts: Sequence[Path], out: Path) -> dict[str, Any]:
     """Copy the replies of the runs `parts` into the run `out`, which is made if it is not there.
 
-    Merging again changes nothing, and so a merge that was killed is simply repeated; parts that went on meanwhile bring
-    what is new. Returns for each part its shard and how many journal rows were `copied` or `already_there`, and under
-    `missing` the shards of the same cut that were not given. Raises `ConfigError` for runs whose identity fields,
-    seeds.shard left out, differ, and `RunLocked` while a part or `out` is at work.
+    Merging again is safe: a merge that was killed is repeated, and only the new replies of parts that were continued
+    are copied. Returns for each part its shard and how many journal rows were `copied` or `already_there`, and under
+    `missing` the shards of the same division that were not given. Raises `ConfigError` for runs whose identity fields
+    differ in more than seeds.shard, and `RunLocked` while a process works on a part or on `out`.
     """
     configs = {part: stored_config(part) for part in parts}
     if out.resolve() in [part.resolve() for part in parts]:
@@ -56,7 +56,7 @@ async def merge(parts: Sequence[Path], out: Path) -> dict[str, Any]:
 
 
 def missing(shards: Sequence[str | None]) -> list[str]:
-    """The shards that are missing from the cuts of those given: 2/3 beside 1/3 and 3/3; none beside an uncut run."""
+    """The shards missing from the division of those given: 2/3 for 1/3 and 3/3; none for an undivided run."""
     if None in shards:
         return []
     cuts = {int(shard.partition("/")[2]) for shard in shards if shard}
@@ -98,7 +98,7 @@ def _copied(part: Path, config: Config, journal: Path) -> dict[str, Any]:
             return {"run": str(part), "shard": config.seeds.shard, **_rows(connection, source)}
         except sqlite3.Error as error:
             raise Incomplete(
-                f"{source} could not be copied to {journal} ({error}); when that is mended, merge again"
+                f"{source} could not be copied to {journal} ({error}); fix that and merge again"
             ) from None
 
 

@@ -1,8 +1,8 @@
 """The steps of a run: build → curate → train → evaluate → report, for each round.
 
-Each step is a function of the run directory. Building and examining keep nothing but the journal and are replayed from
-it; a trained model is never trained again. `method` holds the algorithm, `calls.ask` the way to a model, `sink` writes
-the files that a build leaves.
+Each step is a function of the run directory. The only state of building and evaluating is the journal, from which they
+are replayed; a trained model is never trained again. `method` holds the algorithm, `calls.ask` makes the calls, `sink`
+writes the files of a build.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def _round(session: Session, number: int) -> None:
 
 
 def next_round(run: RunDir) -> int:
-    """The first round without a trained model, or the last."""
+    """The first round without a trained model, else the last round."""
     return next(
         (n for n in range(1, run.config.rounds) if not run.round(n).model.exists()), run.config.rounds
     )
@@ -74,7 +74,7 @@ async def build_step(session: Session) -> dict[str, Any]:
 
 
 async def train_step(session: Session) -> dict[str, Any]:
-    """The next round's model from a dataset that is there."""
+    """Train the next round's model on its existing dataset."""
     number = next_round(session.run)
     if not session.run.round(number).built:
         raise ConfigError(f"{session.run.path}: round {number} has no dataset; run veridistill build first")
@@ -132,7 +132,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
             audit.add(distilled, ask.exhaustive)
             step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens - before)
             if canaries.chosen(seed.seed_id, share):
-                # Of the questions of all shards, so that a canary is the same in a shard and in the merged run.
+                # From the questions of all shards, so that a canary is the same in a shard and in the merged run.
                 other = canaries.other_than(seed, found.whole)
                 planted.add(await canaries.plant(seed, other, ask, plan))
             return Found.of(distilled)
@@ -151,7 +151,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
 
 
 async def train(session: Session, number: int) -> None:
-    """Fine-tune the round's model on its examples, in a process of its own."""
+    """Fine-tune the round's model on its examples, in a separate process."""
     config, folder, model = session.config, session.run.round(number), model_of(session.run, number)
     job = Job(
         section=config.train,
@@ -197,7 +197,7 @@ async def dry_run(session: Session) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _working(session: Session, done: results.Status | None = None) -> AsyncIterator[None]:
-    """Limits, a true status and a report, however the block ends; what ended it is what is raised."""
+    """Apply limits, and write the status and the report however the block ends; its error is raised unchanged."""
     try:
         with results.step(session.run, done):
             async with _limited(session.config):
@@ -218,4 +218,4 @@ async def _limited(config: Config) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise BudgetReached(f"limits.hours of {hours} reached; raise it and run again to go on") from None
+        raise BudgetReached(f"limits.hours of {hours} reached; raise it and run again to resume") from None

@@ -1,7 +1,7 @@
 """`results.json`: one object a program can read, kept up to date as the steps of a run end.
 
-What it holds is described in `docs/results.md`. Each function merges the figures of one step into the file, which is
-replaced whole. `figures` makes them.
+Its content is described in `docs/results.md`. Each function merges the figures of one step into the file, which is
+replaced atomically. `figures` computes them.
 """
 
 import platform
@@ -31,7 +31,7 @@ def read(run: RunDir) -> dict[str, Any]:
 
 
 def start(run: RunDir) -> None:
-    """What this process is; the figures of earlier processes on this run stand until they are replaced."""
+    """Describe this process; the figures of earlier processes on this run stay until they are replaced."""
     data: dict[str, Any] = {
         "version": veridistill.__version__,
         "status": "running",
@@ -61,7 +61,7 @@ def start(run: RunDir) -> None:
 
 
 def begin(run: RunDir) -> None:
-    """A fresh object, or the one that is there with this process's settings and versions."""
+    """The existing object, or a new one, with this process's settings and versions."""
     if not run.results.is_file():
         start(run)
     _merge(run, config=run.config.model_dump(mode="json"), versions=_versions())
@@ -69,7 +69,7 @@ def begin(run: RunDir) -> None:
 
 @contextmanager
 def step(run: RunDir, done: Status | None = None) -> Iterator[None]:
-    """Keep `status` true, however the block ends; a single step (`done` None) leaves a run as complete as it was."""
+    """Keep `status` correct however the block ends; after a single step (`done` None) it is as it was before."""
     begin(run)
     done = done or ("complete" if read(run)["status"] == "complete" else "incomplete")
     try:
@@ -103,8 +103,8 @@ def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats, meter: Me
 def add_build(run: RunDir, number: int, built: figures.Built) -> None:
     """A round's counts; the top level shows the latest round.
 
-    A trained model is never trained again, so while the round's model is there, what came of it stands: its training,
-    its exam and the later rounds. An earlier round whose figures were lost keeps its place as an empty entry.
+    A trained model is never trained again, so while the round's model exists, the figures of its training, its exam
+    and the later rounds stay. An earlier round whose figures were lost is an empty entry.
     """
     found = figures.of_round(built)
     data = read(run)
@@ -129,9 +129,9 @@ def add_training(run: RunDir, number: int, trained: TrainResult) -> None:
 
 
 def add_exam(run: RunDir, which: str, number: int, fingerprint: str) -> None:
-    """`base` or `after` from the attempts' table, and the paired gains once both are there.
+    """`base` or `after` from the attempts' table, and the paired gains once both exist.
 
-    The top level keeps the exam of the latest round, though that of an earlier one is written again.
+    The top level keeps the exam of the latest round, even when that of an earlier one is written again.
     """
     data = read(run)
     attempts, problems = _attempts(run, number, which), _problems(run, number)
