@@ -59,7 +59,7 @@ def test_judges_of_instruct_work_it_out_before_they_vote() -> None:
     for name in ("compare", "factuality", "correctness", "simple"):
         before, _, instruction = getattr(texts, name).rpartition("\n")
         assert "before you decide" in before
-        assert "alone on the last line" in instruction
+        assert "the last line of your reply must be the verdict alone" in instruction
         assert "[[" not in before
     assert "refuse" not in "".join(vars_of(texts).values()).lower()
 
