@@ -76,8 +76,10 @@ lab-study: install  ## The demo on three run seeds with three arms
 	$(BIN)/python benchmarks/lab.py --json benchmarks/results/lab.json
 
 bench: install $(VENV)/.ray $(VLLM)/.installed  ## What the README's figures come from
+	$(BIN)/python benchmarks/demo.py --json benchmarks/results/demo.json
 	$(BIN)/python benchmarks/cascade.py --limit 300 --json benchmarks/results/cascade.json
 	$(BIN)/python benchmarks/orchestrator.py --json benchmarks/results/orchestrator.json
+	$(BIN)/python benchmarks/memory.py --json benchmarks/results/memory.json
 	$(BIN)/python benchmarks/grading.py --json benchmarks/results/grading.json
 	$(BIN)/python benchmarks/sandbox.py --json benchmarks/results/sandbox.json
 	$(BIN)/python benchmarks/coverage.py --json benchmarks/results/coverage.json
@@ -86,6 +88,7 @@ bench: install $(VENV)/.ray $(VLLM)/.installed  ## What the README's figures com
 	$(BIN)/python benchmarks/ttc.py --json benchmarks/results/ttc.json
 	$(BIN)/python benchmarks/ray_calls.py --json benchmarks/results/ray.json
 	$(BIN)/python benchmarks/engines.py --batch 64 --rounds 2 --json benchmarks/results/engines.json
+	$(BIN)/python benchmarks/figures.py
 
 clean:
 	rm -rf $(VENV) $(VLLM) $(LATEST) runs .pytest_cache .mypy_cache .ruff_cache

@@ -151,6 +151,36 @@ def orchestrator(found: Json) -> str:
     )
 
 
+def against(found: Json) -> str:
+    names = {"ours": "this version", "theirs": "commit c664c91"}
+    rows = [
+        (
+            words,
+            f"{found['medians'][name]['calls_per_second']:,.0f}",
+            f"{found['medians'][name]['cpu_us_per_call']:.0f}",
+        )
+        for name, words in names.items()
+    ]
+    return table("version | > calls/s, median | > processor time a call, µs", rows) + (
+        f"\nThat is {found['ratio']:.2f} times the calls a second, and {found['cpu_ratio']:.2f} times as many calls for"
+        f" the same processor time ({len(found['runs']['ours'])} runs of each, by turns).\n"
+    )
+
+
+def memory(found: Json) -> str:
+    alone, beside = found["growth"]["alone"], found["growth"]["beside_a_million_objects"]
+    rows = [
+        (f"{int(num):,}", f"{one['peak_mb']:.0f}", f"{beside[num]['peak_mb']:.0f}")
+        for num, one in alone.items()
+    ]
+    waiting = found["waiting"]
+    return table("> questions | > peak, MiB | > beside a million other objects, MiB", rows) + (
+        f"\nThe largest build peaks at {found['ratio']['alone']:.2f} times the smallest. With"
+        f" {waiting['candidates']:,} finished candidates of 10,000 tokens waiting behind one slow question, the peak is"
+        f" {waiting['waiting_mb']:.0f} MiB ({waiting['start_mb']:.0f} MiB before the build).\n"
+    )
+
+
 def makespan(found: Json) -> str:
     sizes = {"2000x64": "2,000 questions, 64 slots", "40x256": "40 questions, 256 slots"}
     rows = [
@@ -265,6 +295,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "policies": ("cascade", policies),
     "engines": ("engines", engines),
     "orchestrator": ("orchestrator", orchestrator),
+    "against": ("against", against),
+    "memory": ("memory", memory),
     "makespan": ("orchestrator", makespan),
     "ttc": ("ttc", ttc),
     "grading": ("grading", grading),

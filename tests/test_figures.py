@@ -1,6 +1,7 @@
 """Figures in README and docs come from benchmarks/results, by `benchmarks/figures.py`."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,11 @@ def test_a_changed_figure_is_noticed(figures: ModuleType) -> None:
     shown = re.search(r"\| (\d[\d,]+) \|", text)
     assert shown is not None
     assert figures.filled(text.replace(shown[1], "1,234,567")) == text
+
+
+def test_the_demonstration_was_run(figures: ModuleType) -> None:
+    said = json.loads((figures.RESULTS / "demo.json").read_text(encoding="utf-8"))["summary"]
+    assert re.match(r"pass@1 \d+\.\d -> \d+\.\d: gain", said)
 
 
 def test_a_table_has_a_rule_for_each_column(figures: ModuleType) -> None:
