@@ -60,8 +60,17 @@ _VERDICT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
-# A line that quotes the judge's instruction: both marks, with a condition, or one right after the other.
-_INSTRUCTION = re.compile(r"\bif\b|\]\][.,;]? or (?:accepted: )?\[\[", re.IGNORECASE)
+# Markup that an earlier line may hold around or within a mark. Of `\\[` the bracket stays: it may belong to the mark.
+_ANY_MARKUP = re.compile(r"\\[a-zA-Z]+|\\[()]|\\(?=[\[\]])|</?[a-zA-Z]{1,9}>|[*_`${}]")
+# How a line quotes the judge's instruction: each mark with its own condition, or one right after the other.
+_ANY_MARK = r"\[\[\s*+[YN]\s*+\]\]"
+_INSTRUCTION = re.compile(
+    rf"{_ANY_MARK}[.,;]?[ ]or[ ](?:accepted:[ ])?{_ANY_MARK}"
+    rf"|{_ANY_MARK}(?:[,;]?[ ](?:only[ ])?if|[ ]otherwise)\b"
+    rf"|\b(?:if(?:[ ][\w']+){{1,8}}|otherwise|else),?[ ](?:it[ ]is[ ])?(?:accepted:[ ])?{_ANY_MARK}",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"(`{3,}|~{3,})(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,7 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
     letter = _letter(last)
     if letter is None:
         return Reading("invalid", "last line is not a verdict")
-    if sum(map(_is_fence, others)) % 2:
+    if _ends_in_code(others):
         return Reading("invalid", "verdict in a code block")
     if any(_contradicts(line, letter) for line in others):
         return Reading("invalid", "contradictory verdicts")
@@ -166,24 +175,32 @@ def _letter(line: str) -> str | None:
     return found["letter"].upper() if known else None
 
 
-def _is_fence(line: str) -> bool:
-    """Whether a line opens or closes a code block."""
-    return line.startswith("~~~") or (line.startswith("```") and "`" not in line.lstrip("`"))
+def _ends_in_code(lines: Sequence[str]) -> bool:
+    """Whether a code block is open after the lines: only a fence of its own sign, at least as long, closes it."""
+    opened = ""
+    for found in filter(None, map(_FENCE.match, lines)):
+        fence, rest = found.groups()
+        if opened:
+            opened = "" if fence.startswith(opened) and not rest else opened
+        elif fence[0] == "~" or "`" not in rest:
+            opened = fence
+    return bool(opened)
 
 
 def _contradicts(line: str, letter: str) -> bool:
-    """Whether an earlier line gives the other verdict: it ends in the other mark.
+    """Whether an earlier line gives the other verdict, markup aside: it ends in the other mark.
 
-    A yes is contradicted by any mention of [[N]], wherever it stands, unless the line quotes the judge's instruction.
+    A yes is contradicted by any mention of [[N]], wherever it stands, unless it quotes the judge's instruction.
     """
     if not line.isascii():
         line = "".join(c for c in unicodedata.normalize("NFKC", line) if unicodedata.category(c) != "Cf")
+    line = _ANY_MARKUP.sub("", line)
     marks = list(_MARK.finditer(line))
     letters = {mark[1].upper() for mark in marks}
     if letters <= {letter}:
         return False
     ends = marks[-1][1].upper() != letter and not any(map(str.isalnum, line[marks[-1].end() :]))
-    quotes = len(letters) == 2 and _INSTRUCTION.search(line) is not None
+    quotes = len(letters) == 2 and _MARK.search(_INSTRUCTION.sub(" ", line)) is None
     return ends or (letter == "Y" and not quotes)
 
 

@@ -16,6 +16,7 @@ from veridistill.calls.journal import Journal, Reader
 from veridistill.calls.unit import UnitAsk
 from veridistill.config import BuildSection
 from veridistill.engines.base import Engine, EngineStats
+from veridistill.engines.common import Rendered
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.errors import BudgetReached, EngineDown, RequestRefused
 from veridistill.records import Completion, Message, Messages, Sampling
@@ -165,6 +166,18 @@ def test_cancelled_work_counts_in_the_budget(tmp_path: Path, who: str) -> None:
         return ask._asker.new_tokens - ask._asker.meter.new_tokens
 
     assert asked(tmp_path, engines["engine"], work, judge=engines["judge"], max_tokens=500) == 600
+
+
+def test_cancelled_work_counts_once_where_the_judge_is_the_engine(tmp_path: Path) -> None:
+    engine = Wasteful(Script())
+    judge = Rendered(engine, "other", engine.reasons, engine.generate)
+
+    async def work(ask: UnitAsk) -> int:
+        await ask("solve", ("u", 0), PROMPT, SAMPLING)
+        engine.wasted += 400
+        return ask._asker.new_tokens - ask._asker.meter.new_tokens
+
+    assert asked(tmp_path, engine, work, judge=judge) == engine.stats().cancelled_tokens == 400
 
 
 def test_an_engine_that_dies_ends_everything_with_its_own_error(tmp_path: Path) -> None:

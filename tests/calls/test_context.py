@@ -12,7 +12,7 @@ import pytest
 from tests.harness import distil_all, kept, make_plan, make_seeds
 from veridistill.calls.ask import Asker
 from veridistill.calls.gate import Gate
-from veridistill.calls.journal import Entry, Journal, Reader, transcript
+from veridistill.calls.journal import Entry, Journal, Reader
 from veridistill.config import BuildSection, EngineSection, ModelSection
 from veridistill.engines import ModelEngine, open_engine
 from veridistill.engines.scripted import Script, ScriptedEngine
@@ -181,7 +181,7 @@ def test_a_journal_of_another_version_is_refused_wherever_it_is_read(
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()
-    for read in (lambda: Journal(path), lambda: Reader([path]), lambda: transcript(path, "u")):
+    for read in (lambda: Journal(path), lambda: Reader([path])):
         with pytest.raises(ConfigError, match=r"j: journal of version 1, this program uses 2"):
             read()
     (tmp_path / "garbage").write_bytes(b"no journal at all" * 100)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from veridistill import prompts
 from veridistill.calls.ask import Asker
 from veridistill.calls.gate import Gate
-from veridistill.calls.journal import Journal, transcript
+from veridistill.calls.journal import Journal, Reader
 from veridistill.config import BuildSection, EvaluationSection
 from veridistill.engines.scripted import ScriptedEngine
 from veridistill.errors import ConfigError, EngineDown, RequestRefused
@@ -68,7 +69,8 @@ def test_every_sample_is_asked_once_with_the_prompt_of_generation(tmp_path: Path
     assert [[a.correct for a in group] for group in graded] == [[True, False, False, True]] * 3
     assert [a.index for a in graded[0]] == [0, 1, 2, 3]
     for number, problem in enumerate(PROBLEMS):
-        calls = transcript(tmp_path / "journal.sqlite", unit_name(problem))
+        with closing(Reader((tmp_path / "journal.sqlite",))) as reader:
+            calls = reader.replies(unit_name(problem)).values()
         assert sorted(call.path for call in calls) == [("bench", problem.problem_id, i) for i in range(4)]
         assert {call.role for call in calls} == {"exam"}
         expected = prompts.message(COMPACT.solve_math, question=problem.question)

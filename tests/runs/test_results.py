@@ -78,3 +78,7 @@ def test_results_that_were_lost_do_not_end_an_exam(tmp_path: Path) -> None:
     rounds = results(tmp_path / "run")["rounds"]
     assert rounds[0] == {}, "the lost round keeps its place"
     assert rounds[1]["funnel"] == before["rounds"][1]["funnel"]
+    (tmp_path / "run" / "rounds" / "1" / "model").rmdir()
+    refused = veridistill("train", "-d", tmp_path / "run")
+    assert refused.code == 2
+    assert "round 1 was not built to its end; run veridistill build first" in refused.err

@@ -231,15 +231,6 @@ def _resolve(futures: list[asyncio.Future[None]], error: Exception | None) -> No
                 future.set_exception(error)
 
 
-def transcript(path: Path, unit: str) -> list[Entry]:
-    """All of a unit's calls in the order in which they were answered, without token ids, for people to read."""
-    connection = _read_only(path)
-    try:
-        return list(_entries(connection, zstandard.ZstdDecompressor().decompress, _SELECT, unit))
-    finally:
-        connection.close()
-
-
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, check_same_thread=False)

@@ -1,10 +1,11 @@
 """Gathers what the report shows of single questions: from the latest round's tables and the journal."""
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from veridistill.calls.journal import Entry, transcript
+from veridistill.calls.journal import Entry, Reader
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, read_json
 from veridistill.records import Path as RequestPath
@@ -23,9 +24,12 @@ def examples(run: RunDir, count: int = 20) -> list[ExampleView]:
         s.seed_id: s.question for s in tables.SEEDS.read(folder / "seeds.parquet") if s.seed_id in set(shown)
     }
     candidates, votes = _candidates(folder, set(shown)), _votes(folder, set(shown))
+    models = {rounds[-1]["model"], rounds[-1]["judge"]["model"]}
+    with closing(Reader((run.journal, *run.older))) as journals:
+        replies_of = {seed_id: _replies(journals, seed_id, models) for seed_id in shown}
     views = []
     for seed_id in shown:
-        replies = _replies(run, seed_id, {rounds[-1]["model"], rounds[-1]["judge"]["model"]})
+        replies = replies_of[seed_id]
         judged = tuple(
             replace(
                 view, votes=tuple(_with_replies(v, replies, view.index) for v in votes[seed_id, view.index])
@@ -59,13 +63,12 @@ def _votes(folder: Path, shown: set[str]) -> dict[tuple[str, int], list[VoteView
     return found
 
 
-def _replies(run: RunDir, seed_id: str, models: set[str]) -> list[Entry]:
-    """What was answered, by role and path: the run's own replies hide those that it forked at the same place."""
+def _replies(journals: Reader, seed_id: str, models: set[str]) -> list[Entry]:
+    """What was answered and counted, by role and path: a run's own replies hide those that it forked there."""
     found: dict[tuple[str, RequestPath], Entry] = {}
-    for journal in (run.journal, *run.older):
-        for entry in transcript(journal, seed_id):
-            if entry.model in models and entry.status != "cancelled":
-                found.setdefault((entry.role, entry.path), entry)
+    for entry in journals.replies(seed_id).values():
+        if entry.model in models:
+            found.setdefault((entry.role, entry.path), entry)
     return list(found.values())
 
 

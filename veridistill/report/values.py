@@ -54,10 +54,6 @@ def decimal(value: float) -> str:
     return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def signed(value: float) -> str:
-    return ("+" if value > 0 else "") + decimal(value)
-
-
 def count(value: Any) -> str:
     found = number(value)
     return NONE if found is None else f"{round(found):,}"

@@ -15,7 +15,8 @@ def check(session: Session, number: int) -> None:
     """Raises `QualityLimit` when round `number` must not be trained on, `ConfigError` when it is not built."""
     run = session.run
     rounds = results.read(run).get("rounds", [])
-    if len(rounds) < number or not run.round(number).built:
+    # A round whose figures were lost is an empty entry.
+    if len(rounds) < number or not rounds[number - 1] or not run.round(number).built:
         raise ConfigError(f"{run.path}: round {number} was not built to its end; run veridistill build first")
     if faults := _faults(rounds[number - 1], session.config.quality):
         message = f"round {number} is not trained on: " + "; ".join(faults) + f"; see {run.report}"

@@ -42,7 +42,10 @@ class Found:
 
 
 class Sink:
-    """The files of one build, written with `async with`: all of them appear at its end, or none does."""
+    """The files of one build, written with `async with`: they get their names at its end, one after the other.
+
+    After an error the files of an earlier build are as they were; after a kill the set may lack examples (see above).
+    """
 
     def __init__(self, folder: RoundDir, serving: Serving) -> None:
         self.curation = rows.Curation()
