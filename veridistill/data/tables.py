@@ -1,6 +1,6 @@
 """Records as Parquet, for DuckDB, pandas and the Hub: one `Table` per kind of row, streamed both ways.
 
-A table appears whole or not at all: rows go to a temporary name, which is synced, read back and renamed.
+A table appears complete or not at all: rows go to a temporary file, which is synced, read back and renamed.
 Equal rows give equal bytes. `runs` decides what is written when, and which tables belong together.
 """
 
@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """A candidate with what became of it. `text` is the raw reply, reasoning included."""
+    """A candidate with its outcome. `text` is the raw reply, reasoning included."""
 
     seed_id: str
     index: int
@@ -95,7 +95,7 @@ class Table(Generic[R]):
     make: Callable[..., R]
 
     def write(self, path: Path, rows: Iterable[R]) -> int:
-        """All rows, as one file that appears when it is whole; returns their number."""
+        """Write all rows, as one file that appears when it is complete; returns their number."""
         with self.writer(path) as writer:
             for row in rows:
                 writer.add(row)
@@ -106,7 +106,7 @@ class Table(Generic[R]):
         return Writer(self, path)
 
     def read(self, path: Path, without: Collection[str] = ()) -> Iterator[R]:
-        """The rows in order, a row group in memory at a time. `ConfigError` for a file that is no such table.
+        """The rows in order, a row group in memory at a time. Raises `ConfigError` for a file that is not such a table.
 
         Columns in `without` are not read; their fields have their defaults.
         """
@@ -150,7 +150,7 @@ class Table(Generic[R]):
 
 
 class Writer(Generic[R]):
-    """Streams rows into one Parquet file. `num_rows` counts those added; `temporary` is its name until it is whole."""
+    """Streams rows into one Parquet file. `num_rows` counts those added; `temporary` is its name meanwhile."""
 
     def __init__(self, table: Table[R], path: Path) -> None:
         import pyarrow.parquet as pq
@@ -191,7 +191,7 @@ class Writer(Generic[R]):
         _sync_directory(self.path.parent)
 
     def discard(self) -> None:
-        """Leave nothing; a file that was there before stays."""
+        """Remove the temporary file; a file that existed before stays."""
         import pyarrow as pa
 
         with suppress(pa.ArrowException, OSError):  # a full disk has no room for the footer, either
