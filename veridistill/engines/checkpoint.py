@@ -64,7 +64,7 @@ def _directory(path: str, revision: str | None) -> Path:
         return directory
     if directory.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise ConfigError(
-            f"model.path: {path} is no directory; give a model directory or a Hub id such as Qwen/Qwen3-0.6B"
+            f"model.path: {path} is not a directory; give a model directory or a Hub id such as Qwen/Qwen3-0.6B"
         )
     from huggingface_hub import snapshot_download
 
@@ -74,7 +74,7 @@ def _directory(path: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         what = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"model.path: {path} is no directory and cannot be fetched from the Hub ({what})"
+            f"model.path: {path} is not a directory here and cannot be fetched from the Hub ({what})"
         ) from None
 
 
@@ -88,7 +88,7 @@ def _model_config(directory: Path) -> Any:
         raise ConfigError(f"model.path: {directory} has no usable config.json ({line_of(error)})") from None
     if config.model_type not in CAUSAL or getattr(config, "is_encoder_decoder", False):
         raise ConfigError(
-            f"model.path: {directory} holds a {config.model_type} model, which is no causal language model; "
+            f"model.path: {directory} holds a {config.model_type} model, which is not a causal language model; "
             "give one that transformers' AutoModelForCausalLM loads"
         )
     return config

@@ -94,7 +94,7 @@ def _parsed(text: str) -> Any:
         conversion_config=ConversionConfig(lowercase_symbols=False),
     )
     if not isinstance(parsed, Basic | MatrixBase):
-        raise ValueError("nothing was parsed")
+        raise ValueError("nothing could be parsed")
     exact: dict[Any, Any] = {number: Rational(str(number)) for number in parsed.atoms(Float)}
     exact |= {
         symbol: I for symbol in parsed.free_symbols if isinstance(symbol, Symbol) and symbol.name == "i"

@@ -78,16 +78,16 @@ async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt,
     """
     beside = path.with_name(PROBLEMS)
     if not beside.is_file():
-        raise ConfigError(
-            f"{beside}: not found; attempts are graded with the table of their problems beside theirs"
-        )
+        raise ConfigError(f"{beside}: not found; put the table of the problems beside that of the attempts")
     problems = {(p.benchmark, p.problem_id): p for p in tables.PROBLEMS.read(beside)}
     await graders.prepare(list(problems.values()))
 
     async def graded(old: Attempt) -> Attempt:
         problem = problems.get((old.benchmark, old.problem_id))
         if problem is None:
-            raise ConfigError(f"{beside}: has no {old.benchmark}/{old.problem_id}, which {path.name} answers")
+            raise ConfigError(
+                f"{beside}: lacks {old.benchmark}/{old.problem_id}, to which {path.name} has an answer"
+            )
         reply = Completion(old.response, old.finish_reason, 0, old.completion_tokens)
         refused = old.finish_reason == "refused"
         grade: Grade = await (
@@ -131,13 +131,13 @@ def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
         raise _Fault(f"kind must be one of {', '.join(kinds)}; found {record.get('kind')!r}")
     kind = cast("Kind", record["kind"])
     if "id" not in record:
-        raise _Fault("id is missing; give each response an id of your own")
+        raise _Fault("id is missing; give each response its own id")
     response = record.get("response")
     if not isinstance(response, str):
         raise _Fault(f"response must be the text of a reply; found {_shown(response)}")
     options = record.get("options", record.get("choices", []))
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise _Fault(f"options must be a list of texts, in the order shown; found {_shown(options)}")
+        raise _Fault(f"options must be a list of strings, in the order shown; found {_shown(options)}")
     reference = tests = ""
     if kind == "code":
         tests = _tests(record.get("tests"))

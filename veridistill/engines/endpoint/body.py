@@ -77,7 +77,7 @@ class Form:
             if name == "max_tokens":
                 body["max_completion_tokens"] = value
             elif not droppable(name, value):
-                raise _matters(server, name, value, "it does not know the field")
+                raise _matters(server, name, value, "it does not support the field")
         return body
 
     def _fields(self, server: Server, call: Call) -> dict[str, Any]:
@@ -129,5 +129,5 @@ def _matters(server: Server, name: str, value: Any, said: str) -> ConfigError:
     advice = f"set {name} to {NEUTRAL[name]:g} (top_k: 0)" if name in NEUTRAL else f"change {name}"
     return ConfigError(
         f"{server.url} refuses {name}={value!r} ({said}), and leaving it out would change what is sampled; "
-        f"{advice} in the sections that ask (generate, judge, evaluation), or use another server"
+        f"{advice} in the sections that use it (generate, judge, evaluation), or use another server"
     )

@@ -258,7 +258,7 @@ class EndpointEngine:
                 raise self._lifeline.end(
                     EngineDown(f"{self._refused} requests in a row were given up: {what}")
                 )
-            raise RequestRefused(f"{what}. Other requests were answered meanwhile")
+            raise RequestRefused(f"{what}; other requests were answered in the meantime")
 
     def _clip(self, call: Call, server: Server, answer: Answer, body: dict[str, Any], faults: Faults) -> None:
         """Ask for no more than there is room for, as the answer has it; or raise `RequestRefused`."""

@@ -55,8 +55,8 @@ class Lifeline:
             answers = "; ".join(f"{server.url}: {server.last_answer}" for server in self._pool.servers)
             self.end(
                 EngineDown(
-                    f"no token moved for {self._patience:g} s (engine.patience); last answers: {answers}. "
-                    "Run the same command again when the server is back"
+                    f"no token was received for {self._patience:g} s (engine.patience); last answers: {answers}."
+                    " Run the same command again when the server is back"
                 )
             )
 

@@ -187,7 +187,7 @@ def _names(models: Sequence[Mapping[str, Any]]) -> str:
 def _models(listing: Any) -> list[dict[str, Any]]:
     data = listing.get("data") if isinstance(listing, dict) else None
     if not isinstance(data, list):
-        raise BadAnswer(Answer("broken", "200 with something else than a listing of models"))
+        raise BadAnswer(Answer("broken", "status 200, but not a list of models"))
     return [model for model in data if isinstance(model, dict)]
 
 

@@ -67,9 +67,9 @@ class Reply:
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):
-            raise broken(f"an event that is no JSON: {data[:80]!r}") from None
+            raise broken(f"an event that is not JSON: {data[:80]!r}") from None
         if not isinstance(event, dict):
-            raise broken(f"an event that is no object: {data[:80]!r}")
+            raise broken(f"an event that is not an object: {data[:80]!r}")
         if event.get("error"):
             raise BadAnswer(_error(event["error"]))
         return self.add(event)

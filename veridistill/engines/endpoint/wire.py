@@ -36,7 +36,7 @@ def base_url(url: str) -> str:
         usable = False
     if not usable:
         raise ConfigError(
-            f"engine.urls: {url!r} is no http address; give one such as http://127.0.0.1:8000/v1"
+            f"engine.urls: {url!r} is not an http address; give one such as http://127.0.0.1:8000/v1"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
@@ -135,7 +135,7 @@ async def _read(
         moved(reply.num_tokens)
         return
     if "html" in response.content_type:
-        raise broken(f"200 with a page of HTML: {(await _text(response))[:_STATUS_KEPT]}")
+        raise broken(f"status 200 with a page of HTML: {(await _text(response))[:_STATUS_KEPT]}")
     loop, events, whole = asyncio.get_running_loop(), Events(), False
     async for piece in response.content.iter_any():
         for data in events.feed(piece):
@@ -195,4 +195,4 @@ async def get_json(
         try:
             return json.loads(await response.read())
         except (ValueError, RecursionError):
-            raise broken("200 with something else than JSON") from None
+            raise broken("status 200, but not JSON") from None

@@ -61,7 +61,7 @@ class Pool:
         try:
             await asyncio.wait_for(self._placed.wait(), _PLACING)
         except TimeoutError:
-            raise cluster.no_room(self._demand, f"was not given room within {_PLACING:.0f} s") from None
+            raise cluster.no_room(self._demand, f"did not get resources within {_PLACING:.0f} s") from None
         await self._opening.wait()
         if self._first is None:
             assert self._ended is not None
@@ -155,9 +155,7 @@ class Pool:
             if call.deaths < _DEATHS:
                 self.dispatch(call)
             else:
-                deliver(
-                    [(call, EngineDown(f"{_DEATHS} replicas died while they held one and the same call"))]
-                )
+                deliver([(call, EngineDown(f"{_DEATHS} replicas died with the same call"))])
 
     def _settle(self, replica: Held, report: Report) -> None:
         """Deliver a report's outcomes. Raises the engine's `EngineDown`; those calls stay with the replica."""

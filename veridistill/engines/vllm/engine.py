@@ -179,7 +179,7 @@ class VllmEngine:
         self._failed += 1
         what = f"vLLM ended the request {_ATTEMPTS} times with finish reason {reason}"
         if self._failed > _FAILED_IN_A_ROW:
-            raise EngineDown(f"{self._failed} requests in a row failed: {what}; its own messages say why")
+            raise EngineDown(f"{self._failed} requests in a row failed: {what}; see vLLM's own messages")
         raise RequestRefused(what)
 
     async def _asked(self, ids: tuple[int, ...], sampling: Sampling, seed: int) -> Any:
@@ -227,8 +227,8 @@ class VllmEngine:
             params = self._params(sampling, len(ids), seed)
         except (VLLMClientError, ValueError) as error:
             raise ConfigError(
-                f"vLLM does not sample so ({line_of(error)}); change it in the sections that ask (generate, judge,"
-                " evaluation)"
+                f"vLLM does not accept these sampling fields ({line_of(error)}); change them in the sections that use"
+                " them (generate, judge, evaluation)"
             ) from None
         try:
             async for output in self._llm.generate(prompt, params, name, lora_request=self._lora):
@@ -274,10 +274,10 @@ class VllmEngine:
     def _down(self, error: Exception) -> EngineDown:
         ended = [f"{p.name} ended with exit status {p.exitcode}" for p in self._processes if p.exitcode]
         killed = any(process.exitcode == -signal.SIGKILL for process in self._processes)
-        memory = " (the system kills what uses too much memory)" if killed else ""
+        memory = " (the system kills processes when memory runs out)" if killed else ""
         return EngineDown(
-            f"vLLM died: {', '.join(ended) or line_of(error).rstrip('.')}{memory}. What it wrote before says why; "
-            "the same command goes on from here"
+            f"vLLM died: {', '.join(ended) or line_of(error).rstrip('.')}{memory}. See vLLM's own messages for the "
+            "reason; the same command resumes the run"
         )
 
     def _count(self, **more: int) -> None:

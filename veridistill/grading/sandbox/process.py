@@ -110,7 +110,9 @@ def _run(report: dict[str, Any], output: bytes, limits: Limits) -> Run:
     elif code == -signal.SIGKILL:
         # The program may send no signals and was within its limits: most likely the machine's memory is full.
         peak = int(report["peak"]) // _MIB
-        raise EOFError(f"the program was killed from outside, at {peak} MiB; is the machine out of memory?")
+        raise EOFError(
+            f"the program was killed from outside when it used {peak} MiB; is the machine out of memory?"
+        )
     elif code == OUT_OF_MEMORY:
         ending = "memory"
     elif code:
