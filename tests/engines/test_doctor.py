@@ -59,7 +59,7 @@ def test_a_server_that_always_says_the_same_is_seen_through(shared: Process, tmp
             {"rules": [{"match": "17 + 25", "deltas": [{"reasoning": "so"}, {"content": "42"}]}]},
             "reasoning",
             "ok",
-            "apart",
+            "in a separate field",
         ),
         ({"text": "<think>so</think>42"}, "reasoning", "ok", "inline"),
         ({"unknown": ["seed"]}, "seed", "warn", "does not support seeds"),

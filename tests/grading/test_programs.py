@@ -210,9 +210,10 @@ def test_a_problem_whose_tests_cannot_be_read_leaves_as_a_whole() -> None:
             return [*given, await graders.refused(unreadable)]
 
     for grade in asyncio.run(found()):
-        assert (grade.outcome, "not valid tests of a program" in grade.error) == ("unreadable_reference", True), (
-            grade
-        )
+        assert (grade.outcome, "not valid tests of a program" in grade.error) == (
+            "unreadable_reference",
+            True,
+        ), grade
 
 
 def test_the_tests_of_a_problem_are_decoded_once_for_all_of_its_samples() -> None:

@@ -1,4 +1,4 @@
-"""A streamed reply, put together: server-sent events to JSON, JSON to text, ids and counts.
+"""Assembles a streamed reply: server-sent events to JSON, JSON to text, ids and counts.
 
 Servers give reasoning inline, as `reasoning` or as `reasoning_content`; here it always ends up as the model wrote it,
 `<think>` and `</think>` included, closed only if the reply went on after it. `decide` reads the reply.
@@ -107,7 +107,7 @@ class Reply:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing that matters can follow: the stream said so, or gave a finish reason."""
+        """Whether the reply is complete: the stream ended, or gave a finish reason."""
         return self.done or self.finish_reason is not None
 
     def check(self) -> None:

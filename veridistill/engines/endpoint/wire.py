@@ -1,7 +1,7 @@
-"""HTTP to one OpenAI-compatible server: its address, one streamed request, nothing about which server or how often.
+"""HTTP to one OpenAI-compatible server: its address, one streamed request. `pool` chooses servers, `engine` retries.
 
-`exchange` either brings a whole `Reply` or raises `BadAnswer` with what the server said. The API key is sent in a
-header and stands in no message.
+`exchange` returns a complete `Reply` or raises `BadAnswer` with what the server said. The API key is sent in a
+header and is in no message.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def base_url(url: str) -> str:
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
-            f"engine.urls: the address of {parts.hostname} must hold no user, password, query or fragment; "
+            f"engine.urls: the address of {parts.hostname} must not contain a user, password, query or fragment; "
             "give a key by the environment variable that engine.api_key_env names"
         )
     path = re.sub(r"/(chat/completions|completions|models)$", "", parts.path.rstrip("/"))
@@ -74,7 +74,7 @@ class Key:
 
 
 def open_session(key: Key) -> "aiohttp.ClientSession":
-    """A session without cookies, proxies and limits of its own: the pool limits how much is asked at once."""
+    """A session without cookies, proxies or connection limits: the pool limits the number of calls."""
     try:
         import aiohttp
     except ImportError:

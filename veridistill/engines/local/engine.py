@@ -3,7 +3,7 @@
 `LocalEngine` renders prompts with the chat template, hands them to one worker thread and turns sampled ids
 into replies (`worker`, which decodes a `batch` of rows). The event loop never waits for the model.
 
-Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message is broken by a
+Messages are data: an added token such as `<|im_end|>` or `<think>` inside a message is broken by a
 zero-width joiner before the prompt is rendered, so the prompt's control ids are the template's own.
 """
 

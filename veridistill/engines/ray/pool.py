@@ -69,7 +69,7 @@ class Pool:
         return self._first
 
     async def describe(self, rendering: Rendering) -> Described:
-        """What a replica says of its weights with prompts rendered otherwise. Raises `EngineDown` when none can."""
+        """What a replica reports about its weights under another rendering. Raises `EngineDown` when none can."""
         from ray.exceptions import RayError
 
         last = "none is ready"
@@ -86,7 +86,7 @@ class Pool:
     # A replica's life.
 
     async def _supervise(self, replica: Held) -> None:
-        """Give a replica life after life until it is given up."""
+        """Restart a replica each time it dies, until it is given up."""
         from ray.exceptions import RayError
 
         last = ""
@@ -236,7 +236,7 @@ class Pool:
         """Send a message and see that it arrives.
 
         Ray promises no order between messages to an actor, so a cancellation waits for the confirmation of its request.
-        A message that is lost with its actor is made good by `_left`; the callers of one that the actor cannot read
+        A message that is lost with its actor is repeated by `_left`; the callers of one that the actor cannot read
         fail.
         """
         from ray.exceptions import RayActorError

@@ -1,8 +1,8 @@
-"""The engine for GPUs: vLLM in this program, its model in processes of their own.
+"""The engine for GPUs: vLLM in this program, its model in separate processes.
 
 `VllmEngine` renders prompts by the checkpoint's own tokenizer and chat template and hands vLLM token ids, so that
 prompts, texts and fingerprints are those of `local` for the same files. vLLM schedules, batches and caches prefixes;
-it applies no default of its own: every sampling field is sent with each request. It is loaded in `load`, which blocks
+none of its defaults is applied: every sampling field is sent with each request. It is loaded in `load`, which blocks
 and may run in any thread; after that one event loop uses the engine.
 """
 
@@ -40,8 +40,8 @@ _ENVIRONMENT = {
 }
 _BATCHED_TOKENS = 8192
 _FEW_CPUS = 8
-_ATTEMPTS = 3  # of one request that vLLM ends with an error of its own
-_FAILED_IN_A_ROW = 16  # requests given up without a reply between them: then it is not the requests
+_ATTEMPTS = 3  # of one request that vLLM itself ends with an error
+_FAILED_IN_A_ROW = 16  # requests given up without a reply between them: then the requests are not the cause
 
 
 class VllmEngine:
@@ -160,7 +160,7 @@ class VllmEngine:
         """One sampled reply.
 
         Raises `RequestRefused` when the context leaves no room for a token or vLLM fails at this request again and
-        again, `ConfigError` for a temperature and the like that vLLM takes in no request.
+        again, `ConfigError` for sampling fields that vLLM never accepts.
         """
         return await self._generate(self.prompts, messages, sampling, seed)
 
@@ -236,7 +236,7 @@ class VllmEngine:
                     return output.outputs[0]
         except (VLLMClientError, ValueError) as error:
             raise RequestRefused(f"vLLM refused the request ({line_of(error)})") from None
-        except Exception as error:  # the engine boundary: whatever else vLLM raised ends the engine
+        except Exception as error:  # the engine boundary: any other error of vLLM ends the engine
             raise self._down(error) from error
         raise EngineDown("vLLM ended a request without an answer")
 
