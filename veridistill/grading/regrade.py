@@ -1,6 +1,6 @@
-"""Grading again what was answered before, without a model: JSONL lines, or a table of attempts and its problems.
+"""Grades existing responses again, without a model: JSONL lines, or a table of attempts and its problems.
 
-Results come in the order of the input, with a window of them in work, so memory does not grow with the file. Grading
+Results come in the order of the input, a window of them graded at once, so memory does not grow with the file. Grading
 one response is left to `graders`.
 """
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 PROBLEMS = "problems.parquet"
 WINDOW = 256
-"""Responses in work at once."""
+"""Responses graded at once."""
 
 
 async def regrade(path: Path, graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
@@ -72,7 +72,7 @@ async def regrade_rows(rows: Iterable[jsonl.Row], graders: Graders) -> AsyncGene
 
 
 async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt, None]:
-    """The attempts of a table, graded anew by the problems in `problems.parquet` beside it, in order.
+    """The attempts of a table, graded again by the problems in `problems.parquet` beside it, in order.
 
     What the engine refused stays refused. Raises `ConfigError` for tables that are missing or do not belong together.
     """
@@ -121,7 +121,7 @@ async def _in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> As
 
 
 class _Fault(ValueError):
-    """What is wrong with a line, and what would do."""
+    """What is wrong with a line, and what to do."""
 
 
 def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
@@ -159,7 +159,7 @@ def _tests(value: Any) -> str:
 
 
 def _reference(value: Any) -> str:
-    """A number will do, as JSON writers make one of a text of digits."""
+    """A number is accepted, since JSON writers may turn digits into a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():

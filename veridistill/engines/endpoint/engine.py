@@ -300,7 +300,7 @@ class EndpointEngine:
         return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
-        """End what is under way and close all connections; calls under way fail with `EngineDown`."""
+        """End what is under way and close all connections; running calls fail with `EngineDown`."""
         self._lifeline.close()
         await self._pool.close()
         if self._session is not None:

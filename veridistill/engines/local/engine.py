@@ -85,7 +85,7 @@ class LocalEngine:
         return cls(model, checkpoint, resolved, batch_size, seeded, context)
 
     def rendered(self, rendering: Rendering) -> Rendered:
-        """The same weights, in the same batch, with prompts rendered otherwise."""
+        """The same weights, in the same batch, with prompts rendered differently."""
         other = self._checkpoint.rendered(rendering)
         self._guards.append(other.prompts.guard)
         generate = partial(self._generate, other.prompts)
@@ -144,7 +144,7 @@ class LocalEngine:
         )
 
     async def close(self) -> None:
-        """Stop the worker and drop the weights; calls under way fail with `EngineDown`."""
+        """Stop the worker and drop the weights; running calls fail with `EngineDown`."""
         self._stats, worker, self._worker = self.stats(), self._worker, None
         if worker is not None:
             await asyncio.to_thread(worker.stop)

@@ -288,7 +288,7 @@ class VllmEngine:
         return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
-        """End vLLM's processes, and with them the weights; calls under way fail with `EngineDown`."""
+        """End vLLM's processes, and with them the weights; running calls fail with `EngineDown`."""
         if self._closed:
             return
         self._closed = True
