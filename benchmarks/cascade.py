@@ -1,12 +1,12 @@
-"""What exactness costs: calls and tokens of five policies on one measured run, and whether they keep the same.
+"""What exactness costs: calls and tokens of five policies on one run, and whether they keep the same candidates.
 
     python benchmarks/cascade.py --json FILE                 # makes an exhaustive run of the lab, then replays it
-    python benchmarks/cascade.py --run runs/exhaustive       # a run that is there already
+    python benchmarks/cascade.py --run runs/exhaustive       # an existing run
     python benchmarks/cascade.py --quick                     # below a minute
 
 Every policy is replayed from the journal of one exhaustive run by an engine that refuses every call, so all see the
 same replies and the comparison is exact. Needs no labels. `reference` and `stage_exit` are written here a second time,
-straight down, and so check the lazy combinators as well.
+without the combinators, and so check those too.
 """
 
 import argparse
@@ -200,7 +200,7 @@ def plot(data: dict[str, Any], path: Path) -> None:
 
 
 def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:
-    """Build the lab's questions, everything asked; the same command goes on with it."""
+    """Build the lab's questions, everything asked; the same command resumes it."""
     options = ["--limit", str(limit), "-o", "build.asks=exhaustive", "-o", "build.extra_stages=[simple]"]
     options += ["-o", "engine.kind=scripted"] if scripted else []
     program = [sys.executable, "-c", "from veridistill.cli import main; main()"]

@@ -1,10 +1,10 @@
-"""How often 95 % intervals of a before/after gain hold the truth, by simulation.
+"""How often 95 % intervals of a before/after gain contain the true gain, by simulation.
 
     python benchmarks/coverage.py [--json benchmarks/results/coverage.json] [--draws 4000] [--bootstrap-draws 1000]
 
 A draw is an exam taken twice: each question has abilities of its own before (Beta) and after (moved, clipped at 0 and
 1), and k = 10 samples of each. Intervals of the same gain: the headline (`intervals`: paired t over questions within
-their benchmarks, the rule of three where all move alike), the same t with the benchmarks thrown together, the bootstrap
+their benchmarks, the rule of three where all differences are equal), the same t, benchmarks pooled, the bootstrap
 (`paired`), and the t over runs, which takes the k repetitions as the sample. The intervals over questions and over
 runs of pass@1 itself, before: there the repetitions say nothing of which questions were drawn.
 """
@@ -64,9 +64,9 @@ WORLDS = (
 class Coverage:
     """Shares of draws whose interval holds the truth; None where not made. Of the gain, then of pass@1 itself.
 
-    `t` is the headline and `alike` the share of draws in which all questions moved alike, so that it is by the rule of
-    three; `t_alone` takes their interval for empty, as t has it. `together` throws the benchmarks together and is
-    `wider` times as wide as `t` in the mean. `understated`: how many times narrower than over questions the interval of
+    `t` is the headline and `alike` the share of draws in which all differences are equal, so that it is by the rule of
+    three; `t_alone` takes their interval for empty, as t has it. `together` pools the benchmarks and is
+    `wider` times as wide as `t` on average. `understated`: how many times narrower than over questions the interval of
     pass@1 over runs is.
     """
 
@@ -190,7 +190,7 @@ def _over_runs(samples: Any) -> _Found:
 
 def table(found: list[Coverage]) -> str:
     lines = [
-        "| world | questions | gain: t over questions | all alike | benchmarks thrown together | bootstrap |"
+        "| world | questions | gain: t over questions | all equal | benchmarks pooled | bootstrap |"
         " t over runs | pass@1: over questions | t over runs | narrower |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]

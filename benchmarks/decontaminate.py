@@ -3,8 +3,8 @@
     python benchmarks/decontaminate.py [--questions 53125] [--items 3000] [--json benchmarks/results/decontaminate.json]
 
 Questions and benchmark items are composed from the same contest phrases, so unrelated ones share much wording, as real
-contest problems do. Into the questions go copies of items, of seven kinds, and near duplicates of questions; whatever
-else is dropped is false, but for questions that came out alike by chance. Seconds and memory are of this process.
+contest problems do. Copies of items, of seven kinds, and near duplicates of questions are added to the questions; what
+else is dropped is a false positive, except questions that are equal by chance. Seconds and memory are of this process.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def embedded(text: str, rng: random.Random) -> str:
 
 
 def half(text: str, rng: random.Random) -> str:
-    """The second half, behind words of its own."""
+    """The second half, after other words."""
     words = text.split()
     return "Continue this thought as far as you can: " + " ".join(words[len(words) // 2 :])
 

@@ -1,4 +1,4 @@
-"""The demonstration as `make demo` runs it, measured: wall clock, the largest process, and what it said.
+"""The demonstration as `make demo` runs it, measured: wall-clock time, the largest process, and its last line.
 
 python benchmarks/demo.py --json benchmarks/results/demo.json [--out runs/demo-measured]
 """

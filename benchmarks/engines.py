@@ -1,4 +1,4 @@
-"""Tokens a second of the engines that hold a model, side by side on the same prompts and the same reply lengths.
+"""Tokens per second of the engines that run a model, on the same prompts and reply lengths.
 
     python benchmarks/engines.py --json FILE        # minutes; vLLM runs with --vllm-python, .venv-vllm/bin/python
     python benchmarks/engines.py --quick            # a try-out with few tokens
@@ -8,7 +8,7 @@ local      LocalEngine, all calls at once, batches that refill
 vllm       VllmEngine with as many sequences, seeds per request on and off
 
 `equal`: every reply has the same length, the best case of a static batch. `mixed`: lengths are log-normal, as those of
-a run are. End tokens are ignored. Each contestant is a process of its own, loaded once; they are measured in turn, one
+a run are. End tokens are ignored. Each contestant is a separate process, loaded once; they are measured in turn, one
 at a time, and all ratios come from the medians of one run.
 """
 

@@ -1,10 +1,10 @@
 """Writes the figures of README and docs from benchmarks/results/*.json: no figure is typed by hand.
 
-    python benchmarks/figures.py            # rewrite what stands between the marks
+    python benchmarks/figures.py            # rewrite the blocks
     python benchmarks/figures.py --check    # exit 1 and name the blocks that are out of date
 
-A block stands between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is a key of `BLOCKS`, whose function gets the
-JSON of the same name (or those that it names itself).
+A block is between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is a key of `BLOCKS`, whose function gets the
+JSON of the same name (or the files that `BLOCKS` names).
 """
 
 import argparse
@@ -309,7 +309,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
 
 
 def filled(text: str) -> str:
-    """The page with every block written anew. Raises `KeyError` for a block that nobody makes."""
+    """The page with every block rewritten. Raises `KeyError` for an unknown block."""
 
     def block(match: re.Match[str]) -> str:
         file, make = BLOCKS[match[2]]

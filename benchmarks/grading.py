@@ -3,9 +3,9 @@
     python benchmarks/grading.py --json FILE                 # 10,000 answers
     python benchmarks/grading.py --quick                     # 300
 
-The answers are made here, each with what it must be graded as: mostly integers, then fractions, LaTeX that only looks
-different, LaTeX that takes algebra, lists, units, replies without an answer, and 1.5 % hostile ones. Hardly two are
-alike, so next to nothing is graded from memory. `slow` counts those that ended at a limit of processor time.
+The answers are generated here, each with its correct grade: mostly integers, then fractions, LaTeX that only looks
+different, LaTeX that needs algebra, lists, units, replies without an answer, and 1.5 % hostile ones. Hardly two are
+equal, so almost nothing is graded from a cache. `slow` counts those that ended at a limit of processor time.
 """
 
 import argparse
@@ -28,7 +28,7 @@ OPEN = 512
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A boxed answer, its reference and whether it is right; `raw` stands for the whole reply where it is given."""
+    """A boxed answer, its reference and whether it is right; `raw` is the complete reply, if given."""
 
     answer: str
     reference: str
@@ -196,7 +196,7 @@ def main() -> None:
     print(
         f"{found['answers']} answers in {found['seconds']} s on {found['workers']} workers:"
         f" {found['answers_per_second']} a second; {found['needed_worker']:.1%} needed a worker,"
-        f" {found['slow']} ended at a limit, {len(found['misgraded'])} graded otherwise than known"
+        f" {found['slow']} ended at a limit, {len(found['misgraded'])} graded differently from the known grade"
     )
     for one in found["misgraded"]:
         print(f"  {one}")

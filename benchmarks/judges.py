@@ -1,7 +1,7 @@
 """The lab's judges against the world's answers: precision, recall and false accepts by stage, votes and rule.
 
     python benchmarks/judges.py --json FILE                 # makes an exhaustive run of the lab, 500 questions
-    python benchmarks/judges.py --run runs/cascade-300      # one that is there already
+    python benchmarks/judges.py --run runs/cascade-300      # an existing one
     python benchmarks/judges.py --scripted --limit 40       # seconds, without a model
 
 Writes the labels of the run's questions as `veridistill audit --labels` takes them, and audits with them. Nothing of it
@@ -25,7 +25,7 @@ from veridistill.lab import world
 
 
 def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:
-    """Build the lab's questions, everything asked; the same command goes on with it."""
+    """Build the lab's questions, everything asked; the same command resumes it."""
     options = ["--limit", str(limit), "-o", "build.asks=exhaustive", "-o", "build.extra_stages=[simple]"]
     options += ["-o", "engine.kind=scripted"] if scripted else []
     program = [sys.executable, "-c", "from veridistill.cli import main; main()"]

@@ -3,7 +3,7 @@
     python benchmarks/lab.py [--seeds 0,1,2] [--out runs/lab-study] [--json benchmarks/results/lab.json] [--quick]
 
 `cascade` is the demonstration's run (`veridistill run lab`). `unfiltered` trains on candidate 0 of each question,
-whatever it says; `oracle` on the first right candidate, by the world's answers. Both read the cascade's journal and ask
+unjudged; `oracle` on the first right candidate, by the world's answers. Both read the cascade's journal and ask
 only for what it lacks, so all arms choose among the same candidates, and the base model is evaluated once per run seed.
 Afterwards the accepted candidates are compared with the world's answers.
 

@@ -1,4 +1,4 @@
-"""What a build holds in memory: nothing of a finished question, and verdicts alone of one that waits.
+"""What a build holds in memory: nothing of a finished question, and only the verdicts of one that waits.
 
     python benchmarks/memory.py --json FILE        # about three minutes on one core
     python benchmarks/memory.py --quick            # below a minute, smaller sizes
@@ -8,7 +8,7 @@ growth     `veridistill build` on the scripted engine, Python's cycle collector 
 waiting    questions that have ended wait behind a slow one, each with a candidate of 10,000 tokens: the peak while they
            wait, and after their rows are written
 
-Each build runs in a process of its own. Sizes are peaks of resident memory in MB (2**20 bytes), interpreter and
+Each build runs in a separate process. Sizes are peaks of resident memory in MB (2**20 bytes), interpreter and
 libraries included.
 """
 
@@ -86,7 +86,7 @@ def build(folder: Path, questions: int, ballast: int) -> dict[str, float]:
 
 
 class Slow(ScriptedEngine):
-    """Answers at once, but for the first question: that one waits for the candidates of all others."""
+    """Answers at once, except for the first question, which waits for the candidates of all others."""
 
     def __init__(self, others: int) -> None:
         super().__init__(long_reply, slots=1024)

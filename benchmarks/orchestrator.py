@@ -2,12 +2,12 @@
 
     python benchmarks/orchestrator.py --json FILE            # about 15 minutes on one core
     python benchmarks/orchestrator.py --quick                # below a minute, smaller sizes
-    python benchmarks/orchestrator.py --against CHECKOUT     # throughput beside another checkout's, by turns
+    python benchmarks/orchestrator.py --against CHECKOUT     # throughput compared with another checkout's, alternating
 
 makespan     a simulated engine (slots, log-normal reply lengths, virtual clock) against the lower bound
              needed work / slots, and its occupancy over time
 throughput   an engine that answers at once with replies of 1 kB, journal on disk, speculation off, one core:
-             calls a second, CPU a call, peak memory by number of calls
+             calls per second, CPU per call, peak memory by number of calls
 resume       the largest of those journals replayed by an engine that refuses every call
 kills        SIGKILL while calls are in the engine: how many were asked again
 """
@@ -56,7 +56,7 @@ WIDTH = 256
 KILL_WIDTH = 64
 SEEDS = 5
 CALLS_PER_QUESTION = 28
-"""About so many, with the scripted rates, n = 8 and v = 5."""
+"""Approximate numbers, with the scripted rates, n = 8 and v = 5."""
 NOISE = shake_128(b"noise").hexdigest(1 << 16)
 IDS = array("i", array("H", shake_128(b"ids").digest(1 << 16)))
 FILLER, NUM_IDS = 850, 250
@@ -199,7 +199,7 @@ def mean(values: list[float]) -> float:
     return round(sum(values) / len(values), 4)
 
 
-# Throughput and resume, each in a process of its own.
+# Throughput and resume, each in a separate process.
 
 
 def reply_of_a_kilobyte(messages: Messages, sampling: Sampling, seed: int) -> Completion:
@@ -244,7 +244,7 @@ def work_of(job: str, folder: Path, number: int) -> dict[str, float]:
 
 
 def child(job: str, folder: Path, number: int, checkout: Path = CHECKOUT) -> "subprocess.Popen[str]":
-    """The job in a process of its own on one core, with a checkout's own package and benchmark."""
+    """The job in a separate process on one core, with a checkout's own package and benchmark."""
     program = [sys.executable, str(checkout / "benchmarks" / "orchestrator.py"), "--job", job]
     core = min(os.sched_getaffinity(0))
     return subprocess.Popen(
@@ -281,7 +281,7 @@ def throughput(sizes: Sizes, folder: Path) -> dict[str, Any]:
 
 
 def compare(other: Path, calls: int, rounds: int, folder: Path) -> dict[str, Any]:
-    """Throughput of this checkout and another, by turns, so that a noisy machine disturbs both alike.
+    """Throughput of this checkout and another, alternating, so that a noisy machine disturbs both equally.
 
     `ratio` is that of the medians of calls per second, `cpu_ratio` the other's CPU time per call over ours.
     """
@@ -308,7 +308,7 @@ def compare(other: Path, calls: int, rounds: int, folder: Path) -> dict[str, Any
 
 
 def kills(num: int, folder: Path) -> dict[str, int]:
-    """Kill a build while calls are in the engine, go on, and count the requests that were sent twice."""
+    """Kill a build while calls are in the engine, resume it, and count the requests that were sent twice."""
     folder.mkdir()
     log, questions = folder / "asked", 40 * (num + 1)
     for _ in range(num):

@@ -1,11 +1,11 @@
-"""How many calls a second one driver gets through the ray engine, measured without a model.
+"""How many calls per second one driver gets through the Ray engine, measured without a model.
 
     python benchmarks/ray_calls.py --json FILE     # some minutes; driver, Ray and replicas share this machine's cores
     python benchmarks/ray_calls.py --quick         # below a minute, smaller sizes
 
 engine         `RayEngine.generate` on scripted replicas that answer at once with 250 token ids, by number of replicas
 one_by_one     the same replies, one actor call for each, as Ray is commonly used: what grouping the calls gains
-build          a whole build through it, journal on disk: what a driver must do for each call besides
+build          a complete build through it, journal on disk: the driver's other work per call
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How many programs a second are graded, sandbox and comparison included.
+"""How many programs per second are graded, sandbox and comparison included.
 
     python benchmarks/sandbox.py                             # writes benchmarks/results/sandbox.json
     python benchmarks/sandbox.py --programs 4 --json FILE    # a try

@@ -4,7 +4,7 @@
     python benchmarks/ttc.py --scripted --limit 20                  # seconds, without a model
 
 Everything is asked once, and every method is costed as if it ran alone. With `--trained RUN` the model that a run of
-the lab trained answers as well: what training took over from test time. The same command goes on with what was stopped.
+the lab trained answers too, to show how much of the gain training provides. The same command resumes.
 """
 
 import argparse

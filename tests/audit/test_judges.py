@@ -71,7 +71,7 @@ def test_both_kinds_of_line_may_be_mixed(tmp_path: Path) -> None:
         ({"id": "a", "kind": ["integer"], "answer": "1"}, "kind must be one of"),
         ({"id": "a", "kind": "integer", "answer": " "}, "answer must be text"),
         ({"id": "a", "kind": "integer", "answer": True}, "answer must be text"),
-        ({"id": "a", "kind": "integer", "reference": "one"}, "is no reference of kind integer"),
+        ({"id": "a", "kind": "integer", "reference": "one"}, "is not a reference of kind integer"),
         ({"id": "first", "candidate": 0, "correct": True}, "candidate 0 of first is labelled twice"),
         ({"id": "first", "kind": "integer", "answer": "1"}, "first has two answers"),
     ],

@@ -38,7 +38,7 @@ def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
     ("line", "fault"),
     [
         (b"{a}\n", "is not JSON: Expecting property name enclosed in double quotes (character 2); give one"),
-        (b'{"a": 1} {"a": 2}\n', "is not JSON: Extra data (character 10); give one object a line"),
+        (b'{"a": 1} {"a": 2}\n', "is not JSON: Extra data (character 10); give one object per line"),
         (b'{"a": "b', "is not JSON: Unterminated string starting at (character 7), where the file ends: was it"),
         (b'{"a": "\xff"}\n', "is not UTF-8 at byte 8 of the line; save the file as UTF-8"),
         (b"[" * 100_000, "is not JSON that can be read: a number is too long or the nesting too deep"),

@@ -106,7 +106,7 @@ TOO_MUCH = "is not JSON that can be read: a number is too long or the nesting to
 FAULTS: list[tuple[Any, str]] = [
     (
         b"{question}",
-        "is not JSON: Expecting property name enclosed in double quotes (character 2); give one object a line",
+        "is not JSON: Expecting property name enclosed in double quotes (character 2); give one object per line",
     ),
     (b'{"question": "\xff"}', "is not UTF-8 at byte 15 of the line; save the file as UTF-8"),
     (

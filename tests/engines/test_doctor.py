@@ -59,11 +59,11 @@ def test_a_server_that_always_says_the_same_is_seen_through(shared: Process, tmp
             {"rules": [{"match": "17 + 25", "deltas": [{"reasoning": "so"}, {"content": "42"}]}]},
             "reasoning",
             "ok",
-            "apart",
+            "in a separate field",
         ),
         ({"text": "<think>so</think>42"}, "reasoning", "ok", "inline"),
-        ({"unknown": ["seed"]}, "seed", "warn", "does not know seeds"),
-        ({"unknown": ["top_k"]}, "top_k", "warn", "does not know the field"),
+        ({"unknown": ["seed"]}, "seed", "warn", "does not support seeds"),
+        ({"unknown": ["top_k"]}, "top_k", "warn", "does not support the field"),
         ({"unknown": ["top_k", "min_p"]}, "reply", "warn", "min_p, top_k"),
         ({"rules": [{"match": "lighthouse", "whole": True}]}, "streaming", "warn", "in one piece"),
         (
@@ -135,5 +135,5 @@ def test_a_server_that_is_not_there() -> None:
     report = asyncio.run(examine("http://127.0.0.1:1"))
     assert report.checks[0].status == "fail"
     assert "cannot be reached" in report.checks[0].found
-    with pytest.raises(ConfigError, match="no http address"):
+    with pytest.raises(ConfigError, match="not an http address"):
         asyncio.run(examine("127.0.0.1:1"))

@@ -95,7 +95,7 @@ def test_each_model_is_asked_of_the_servers_that_have_its_weights(serve: Serve, 
         opened("some", old, serve(model="else"), name="m")
 
 
-# A whole run: build, train, stop; the new weights are served, and the same command goes on.
+# A whole run: build, train, stop; the new weights are served, and the same command resumes.
 
 
 @pytest.fixture

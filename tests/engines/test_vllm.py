@@ -211,7 +211,7 @@ def kill_a_core(model: Model, tmp_path: Path) -> None:
         down = [error for error in ended if isinstance(error, EngineDown)]
         assert len(down) >= len(calls) - 4  # a short reply may have come before
         assert "exit status -9" in str(down[0])
-        with pytest.raises(EngineDown, match="the same command goes on"):
+        with pytest.raises(EngineDown, match="the same command resumes the run"):
             await engine.generate(QUESTIONS[0], GREEDY, 0)
         await engine.close()
 

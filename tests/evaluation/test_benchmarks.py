@@ -90,8 +90,8 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
         ({**GOOD, "answer": True}, "answer must be text; found bool"),
         ({**GOOD, "question": "  "}, "question is empty"),
         ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
-        ({**GOOD, "answer": "many"}, "answer 'many' is no reference of kind integer"),
-        ({**GOOD, "kind": "choice"}, "answer '42' is no reference of kind choice"),
+        ({**GOOD, "answer": "many"}, "answer 'many' is not a reference of kind integer"),
+        ({**GOOD, "kind": "choice"}, "answer '42' is not a reference of kind choice"),
         ({**GOOD, "domain": "law"}, "domain must be one of math, science, code; found 'law'"),
         (
             {**CHOICE, "answer": "E"},
@@ -114,8 +114,8 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
             "answer must be the letter, text or index from 0 of one of choices; '7' could be A or B",
         ),
         ({**CHOICE, "choices": ["7"]}, "choices must be 2 to 26; found 1"),
-        ({**CHOICE, "choices": ["7", " "]}, "choices must be a list of texts; found ['7', ' ']"),
-        ({**CHOICE, "choices": "7"}, "choices must be a list of texts; found '7'"),
+        ({**CHOICE, "choices": ["7", " "]}, "choices must be a list of strings; found ['7', ' ']"),
+        ({**CHOICE, "choices": "7"}, "choices must be a list of strings; found '7'"),
         ({k: v for k, v in CHOICE.items() if k != "answer"}, "answer is missing"),
         ({**CODE, "tests": None}, "tests must be an object with kind and cases; found None"),
         (
@@ -126,10 +126,10 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
             {**CODE, "tests": {**TESTS, "entry": "a b"}},
             "tests.entry must name the function to call; found 'a b'",
         ),
-        ({**CODE, "tests": {**TESTS, "cases": []}}, "tests.cases must be a list that is not empty; found []"),
+        ({**CODE, "tests": {**TESTS, "cases": []}}, "tests.cases must be a non-empty list; found []"),
         (
             {**CODE, "tests": {**TESTS, "cases": [{"input": "1"}]}},
-            "tests.cases: number 1 must have input and",
+            "tests.cases: case 1 must have input and",
         ),
         ({**CODE, "starter_code": 1}, "starter_code must be text; found 1"),
     ],
@@ -145,7 +145,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", GOOD, GOOD, "{", {**GOOD, "id": "", "question": None})
     with pytest.raises(ConfigError) as error:
         load(path)
-    assert str(error.value).split("\n")[0] == f"{path}:2: id 'p1' is used before, in line 1"
+    assert str(error.value).split("\n")[0] == f"{path}:2: id 'p1' is already used in line 1"
     assert [line.partition(":")[2][:1] for line in str(error.value).split("\n")] == ["2", "3", "4", "4"]
 
 

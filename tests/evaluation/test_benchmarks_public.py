@@ -221,7 +221,7 @@ def test_values_that_cannot_be_right_are_told(
 
 @pytest.mark.parametrize("name", sorted(set(RECORDS) - {"gsm8k"}))
 def test_an_id_used_twice_is_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"few\.jsonl:2: id '.+' is used before, in .*few\.jsonl:1$"):
+    with pytest.raises(ConfigError, match=r"few\.jsonl:2: id '.+' is already used in .*few\.jsonl:1$"):
         few(name, [RECORDS[name](0), RECORDS[name](0)], tmp_path)
 
 
@@ -309,7 +309,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "fault"),
     [
-        ("aime26.parquet", b"PAR1 and no more", "is no readable Parquet file"),
+        ("aime26.parquet", b"PAR1 and no more", "not a readable Parquet file"),
         ("aime26.csv", b"", "has no column id, problem, answer; it has none"),
         ("aime26.csv", b"id,problem\n1,two\n", "has no column answer; it has id, problem"),
         ("aime26.csv", b'id,problem,answer\n1,"two,3\n', "aime26.csv:1: answer must be text; found None"),

@@ -44,7 +44,7 @@ def test_questions_that_all_move_alike_are_no_certainty(coverage: ModuleType, qu
 def test_benchmarks_that_gain_unequally_keep_their_own_spread(coverage: ModuleType, questions: int) -> None:
     found = coverage.cover(coverage.WORLDS[5], questions, 2000, bootstrap_draws=0)
     assert 0.93 <= found.t <= 0.97
-    assert found.together > 0.97, "benchmarks thrown together promise too little"
+    assert found.together > 0.97, "pooled benchmarks promise too little"
     assert found.wider > 1.3
 
 

@@ -210,9 +210,10 @@ def test_a_problem_whose_tests_cannot_be_read_leaves_as_a_whole() -> None:
             return [*given, await graders.refused(unreadable)]
 
     for grade in asyncio.run(found()):
-        assert (grade.outcome, "not tests of a program" in grade.error) == ("unreadable_reference", True), (
-            grade
-        )
+        assert (grade.outcome, "not valid tests of a program" in grade.error) == (
+            "unreadable_reference",
+            True,
+        ), grade
 
 
 def test_the_tests_of_a_problem_are_decoded_once_for_all_of_its_samples() -> None:
@@ -360,7 +361,7 @@ PICKLES = [
 
 @pytest.mark.parametrize("data", PICKLES)
 def test_hostile_pickles_are_refused_and_do_nothing(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ConfigError, match="not tests of a program"):
+    with pytest.raises(ConfigError, match="not valid tests of a program"):
         decode_cases(written(tmp_path / "t.jsonl", record(packed(data))))
     assert not Path("/tmp/veridistill-hostile").exists()
 
@@ -397,5 +398,5 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_tests_that_are_not_as_they_should_be_are_refused(tests: str) -> None:
-    with pytest.raises(ConfigError, match="not tests of a program"):
+    with pytest.raises(ConfigError, match="not valid tests of a program"):
         decode_cases(tests)

@@ -71,7 +71,7 @@ def test_lines_of_every_kind_come_back_in_order() -> None:
         ({**GOOD, "response": ["x"]}, "response must be the text of a reply; found list"),
         ({**GOOD, "reference": ""}, "reference must be the right answer, as text; found str ''"),
         ({**GOOD, "reference": True}, "reference must be the right answer"),
-        ({**GOOD, "options": "AB"}, "options must be a list of texts"),
+        ({**GOOD, "options": "AB"}, "options must be a list of strings"),
         ({**GOOD, "kind": "code"}, "tests must be an object with kind and cases; found nothing"),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_table_without_its_problems(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"problems.parquet: not found"):
         table(path)
     tables.PROBLEMS.write(tmp_path / "problems.parquet", PROBLEMS[:1])
-    with pytest.raises(ConfigError, match=r"has no b/2, which exam_base.parquet answers"):
+    with pytest.raises(ConfigError, match=r"lacks b/2, to which exam_base.parquet has an answer"):
         table(path)
 
 

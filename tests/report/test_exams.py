@@ -69,7 +69,7 @@ def test_an_interval_by_the_rule_of_three_is_said_to_be_one() -> None:
     gains = {"benchmarks": {"aime26": alike, "hmmt_feb25": paired(39.3, 46.0) | {"method": "t"}}}
     table = exams.benchmarks(WHOLE | {"gains": gains})
     assert table is not None
-    assert "aime26: all problems moved alike" in table.note
+    assert "aime26: all differences are equal" in table.note
     assert "hmmt_feb25" not in table.note
 
 
@@ -125,7 +125,7 @@ def test_methods_at_test_time_stand_beside_the_first_sample() -> None:
     assert table.caption == "At test time, the model before"
     assert table.rows[1] == ("UQ-TTC", "68.0", "[50.1, 81.4]", "–", "–", "41.5", "123,456")
     assert table.note == (
-        "30 problems; a candidate was accepted in 80.0 % of them."
+        "30 problems; a candidate was accepted for 80.0 % of them."
         " 2 more are left out: their reference cannot be read."
     )
 

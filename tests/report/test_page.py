@@ -149,7 +149,7 @@ def test_the_page_says_what_the_results_say() -> None:
         "factuality 6,612 2,916 110 69 %",
         "Audit: 31 questions, 248 candidates, asked exhaustively",
         "factuality 42 % 35 % to 49 % 80 % 1 % 69 % 2 %",
-        "Accepted: 50 % of the audited candidates (40 % to 60 %), 14 % of those judged as asked.",
+        "Accepted: 50 % of the audited candidates (40 % to 60 %), 14 % of all candidates that were judged.",
         "3 duplicate questions were dropped",
         "kept candidates at least 1 1,021 passed",
         "one model generates, judges and learns",
@@ -250,16 +250,16 @@ def test_no_exam_is_said_plainly() -> None:
     assert "No exam This run kept 1,021 examples. No problems were given" in text
     assert "Before and after" not in text
     config = Config().model_dump(mode="json") | {"evaluation": {"problems": "lab"}}
-    assert "No exam was run" in Page(page.render(without | {"config": config}, [])).text
+    assert "The model was not evaluated" in Page(page.render(without | {"config": config}, [])).text
 
 
 def test_an_interval_around_zero_is_no_gain() -> None:
     text = Page(page.render(RESULTS | {"gain": {"mean": -0.4, "low": -3.0, "high": 2.2}}, [])).text
     assert "−0.4 points" in text
-    assert "includes 0: this run shows no difference" in text
+    assert "includes 0: this run does not show a difference" in text
     alike = {"mean": 0.0, "low": -10.0, "high": 10.0, "method": "rule_of_three"}
     assert (
-        "moved alike, so the interval is by the rule of three"
+        "differences are equal, so the interval is by the rule of three"
         in Page(page.render(RESULTS | {"gain": alike}, [])).text
     )
 
@@ -325,7 +325,7 @@ def test_summaries_count_fates() -> None:
     [
         ({"model": None, "engine": None}, "one model generates, judges and learns"),
         ({"model": {"path": "org/judge"}, "engine": None}, "another judges: org/judge"),
-        ({"model": None, "engine": {"kind": "endpoint"}}, "through an engine of its own"),
+        ({"model": None, "engine": {"kind": "endpoint"}}, "in a separate engine"),
     ],
 )
 def test_it_says_who_judges(judge: dict[str, Any], said: str) -> None:

@@ -32,7 +32,7 @@ def made(root: Path, **changes: Any) -> str:
         ({"votes": 1}, ["in the 1 vote of each stage"], ["1 votes"]),
         (
             {"selection": "unfiltered"},
-            ["kept without being judged", "Nothing checked the answers"],
+            ["kept without being judged", "were not checked"],
             ["voted", "accepted", "judgement", "verified"],
         ),
         (

@@ -1,8 +1,8 @@
 """Precision and recall of a run's judges, by labels of which candidates are right (`veridistill audit --labels`).
 
-Precision, recall and false-accept rate of each stage, of the cascade, and of what fewer votes or a majority rule would
-have done. Only questions that were asked exhaustively count: where votes stop early, a late vote is cast on the
-survivors alone and says nothing of the judge. Nothing is asked and nothing goes back into the run.
+Precision, recall and false-accept rate of each stage, of the cascade, and of both with fewer votes or a majority rule.
+Only questions that were asked exhaustively count: where votes stop early, a late vote is cast only on candidates that
+passed all earlier ones, a biased sample. No call is made and nothing is written to the run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -89,7 +89,7 @@ def _unusable(run: RunDir, counts: Counts) -> str:
 
 
 def grid(judged: Sequence[Judged], stages: Sequence[str], alone: Sequence[str], votes: int) -> list[Quality]:
-    """The cascade of `stages`, then each of `alone`, by rule and number of votes (the first so many), most first."""
+    """The cascade of `stages`, then each of `alone`, by rule and number of votes (the first ones), most first."""
     return [
         quality(judged, name, members, num, rule)
         for name, members in ((CASCADE, tuple(stages)), *((stage, (stage,)) for stage in alone))
@@ -128,7 +128,7 @@ def quality(judged: Sequence[Judged], name: str, stages: Sequence[str], votes: i
 
 
 def passes(votes: Sequence[bool], rule: Rule) -> bool:
-    """Whether a stage passes: all yes, or more than half. An invalid vote is no yes."""
+    """Whether a stage passes: all yes, or more than half. An invalid vote is not a yes."""
     return all(votes) if rule == "unanimous" else 2 * sum(votes) > len(votes)
 
 
@@ -140,7 +140,7 @@ def _by_question(judged: Iterable[Judged]) -> list[list[Judged]]:
 
 
 def _share(found: Iterable[tuple[int, int]]) -> Share:
-    """Candidates of one question are alike, so questions are the sampling unit."""
+    """Candidates of one question resemble each other, so questions are the sampling unit."""
     clustered = Clustered()
     for hits, size in found:
         clustered.add(hits, size)

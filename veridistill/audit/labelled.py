@@ -1,7 +1,7 @@
 """The candidates of a run that are labelled right or wrong, with the votes that were cast on them.
 
-Only well-formed candidates of questions that were asked exhaustively: where votes stop early, a late vote is cast on
-the survivors alone. `judges` measures the judges with them.
+Only well-formed candidates of questions that were asked exhaustively: where votes stop early, a late vote is cast only
+on candidates that passed all earlier ones. `judges` measures the judges with them.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from veridistill.grading.graders import Graders
 from veridistill.records import Problem, Seed
 
 _TOGETHER = 256
-"""Candidates that are graded side by side."""
+"""Number of candidates graded in parallel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A well-formed candidate whose rightness is known; `votes`: by stage, in order, whether each was yes."""
+    """A well-formed candidate known to be right or wrong; `votes`: by stage, in order, whether each was yes."""
 
     seed_id: str
     index: int
@@ -32,10 +32,10 @@ class Judged:
 
 @dataclass
 class Counts:
-    """What was labelled, and what of it can be used.
+    """What was labelled, and how much of it can be used.
 
-    Questions: labelled, of these not in the run, asked lazily, and used. Candidates of usable questions: labels of
-    none, without a label, labelled but not graded, malformed (and right all the same), and used (and right).
+    Questions: labelled; of these not in the run, asked lazily, and used. Candidates of usable questions: labels without
+    a candidate, candidates without a label, not graded, malformed (and of these right), and used (and of these right).
     """
 
     labelled_questions: int = 0
@@ -101,7 +101,7 @@ async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, grader
 
 
 def asked_exhaustively(run: RunDir, seed_id: str) -> bool:
-    """Whether a question was chosen to be asked exhaustively, before anything was known of it."""
+    """Whether a question was chosen to be asked exhaustively, before anything was known about it."""
     section = run.config.build
     return section.asks == "exhaustive" or audited(seed_id, section.audit_share)
 

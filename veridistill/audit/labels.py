@@ -1,10 +1,10 @@
 """Labels of a run's candidates, as JSONL: which of them are right, or the answers to grade them by.
 
-    {"id": "q17", "candidate": 3, "correct": true}              of one candidate
-    {"id": "q17", "kind": "integer", "answer": "42"}            of a question; its candidates are graded against it
+    {"id": "q17", "candidate": 3, "correct": true}              labels one candidate
+    {"id": "q17", "kind": "integer", "answer": "42"}            answers a question; its candidates are graded against it
 
 `id` is the seed's; `reference` may be written for `answer`. Both kinds of line may be mixed; a candidate's own label
-goes before the answer to its question. Labels are used to measure judges and for nothing else.
+takes precedence over the answer to its question. Labels are used only to measure judges.
 """
 
 from dataclasses import dataclass, field
@@ -99,5 +99,5 @@ def _reference(record: dict[str, Any]) -> Reference:
     if isinstance(answer, bool) or not isinstance(answer, str | int) or not str(answer).strip():
         raise _Fault(f"{given[0]} must be text; found {answer!r}")
     if KINDS[kind](str(answer), str(answer)) is False:  # None: equal by algebra, which is not asked here
-        raise _Fault(f"{given[0]} {answer!r} is no reference of kind {kind}")
+        raise _Fault(f"{given[0]} {answer!r} is not a reference of kind {kind}")
     return Reference(cast("Kind", kind), str(answer))

@@ -56,10 +56,10 @@ class Clustered:
         return Share(rate, interval.low, interval.high)
 
     def _effective_size(self) -> float:
-        """How many independent candidates would know as much (Kish 1965: the size over the design effect).
+        """The number of independent candidates with as much information (Kish 1965: size over design effect).
 
-        The variance of the ratio is linearised over questions. It never counts as more than all candidates, and as
-        no more than one for each question where all are alike and nothing is seen of the variance.
+        The variance of the ratio is linearised over questions. The result is at most the number of candidates, and the
+        number of questions if all candidates are equal, so that the variance cannot be estimated.
         """
         rate = self.hits / self.size
         simple = rate * (1 - rate)
@@ -81,7 +81,7 @@ def share_of(hits: int, size: int) -> Share:
 def wilson(successes: float, num: float) -> Interval:
     """Wilson's 95 % score interval of a proportion, as fractions (Wilson 1927): never empty, also at 0 and 1.
 
-    Raises ValueError for a proportion that is none.
+    Raises ValueError for an impossible proportion.
     """
     if not 0 <= successes <= num or num == 0:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""JSONL files: one object a line, each with its number, or with what is wrong with it.
+"""JSONL files: one object per line, each with its line number, or with its fault.
 
-Every file of questions, problems, labels or replies that a user gives is read here; what a record must hold is left to
-its reader. Lines end at "\\n" alone (U+2028 and the like are text), blank lines are skipped, a byte order mark is
-accepted.
+Every file of questions, problems, labels or replies that a user gives is read here; what a record must contain is
+checked by the caller. Lines end only at "\\n" (U+2028 and similar characters are text), blank lines are skipped, a
+byte order mark is accepted.
 """
 
 import json
@@ -72,7 +72,7 @@ def _row(number: int, raw: bytes) -> Row:
         cut = "" if raw.endswith(b"\n") else ", where the file ends: was it cut off?"
         return Row(
             number,
-            fault=f"is not JSON: {error.msg} (character {error.pos + 1}){cut}; give one object a line",
+            fault=f"is not JSON: {error.msg} (character {error.pos + 1}){cut}; give one object per line",
         )
     except (ValueError, RecursionError):
         return Row(number, fault="is not JSON that can be read: a number is too long or the nesting too deep")

@@ -47,7 +47,7 @@ class RoundDir:
 
     @property
     def built(self) -> bool:
-        """Whether the tables and the dataset of a build are all here: `examples` appears last."""
+        """Whether the tables and the dataset of a build are complete: `examples` appears last."""
         return self.examples.is_file()
 
 
@@ -158,7 +158,7 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
 
 
 def _differences(path: Path, old: Config, new: Config) -> list[str]:
-    """The identity fields that may not change any more; those of `evaluation` may until the first evaluation."""
+    """The identity fields that differ and may not; those of `evaluation` may change until the first evaluation."""
     evaluated = any(path.glob("rounds/*/tables/exam_*.parquet"))
     return [
         line for line in identity_differences(old, new) if evaluated or not line.startswith("evaluation.")
@@ -201,7 +201,7 @@ def forked_journals(path: Path) -> tuple[Path, ...]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write the whole file or nothing: temporary name, fsync, rename."""
+    """Write the complete file or nothing: temporary name, fsync, rename."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 One error lists all faults with their rows. Then, in this order: of questions that are equal when normalised the first
 is kept; near duplicates and questions of benchmarks are dropped, as `overlap` finds them; `limit` takes the first of
-the rest; and `shard` a part of those. The caller gives a real path, also for the lab, and the benchmarks' questions as
+the rest; and `shard` a part of those. The caller gives a real path, even for the lab, and the benchmarks' questions as
 plain text.
 """
 
@@ -107,7 +107,7 @@ def load(section: SeedsSection, items: Iterable[Item] = ()) -> Seeds:
 def _overlaps(seeds: list[Seed], section: SeedsSection, items: list[Item]) -> tuple[Overlap, ...]:
     """One for each question, a benchmark's before an earlier question's.
 
-    Both look at all questions: the near duplicates of a contaminated question go with it.
+    Both compare all questions: the near duplicates of a contaminated question are dropped too.
     """
     threshold = section.near_duplicates
     near = near_duplicates(seeds, threshold) if threshold is not None else []
@@ -119,10 +119,10 @@ def _overlaps(seeds: list[Seed], section: SeedsSection, items: list[Item]) -> tu
 
 
 def in_shard(seed_id: str, shard: str | None) -> bool:
-    """Whether a question belongs to part k of N ("k/N"), which its id alone decides; None is the whole.
+    """Whether a question belongs to part k of N ("k/N"), decided by its id alone; None means all questions.
 
-    Shards of a file are disjoint and together are the unsharded set, because `limit` and all that drops questions
-    come before. A shard of very few questions may be empty.
+    The shards of a file are disjoint and together make up the unsharded set, because `limit` and everything that drops
+    questions is applied before. If there are very few questions, a shard may be empty.
     """
     if shard is None:
         return True

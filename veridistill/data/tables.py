@@ -22,7 +22,7 @@ from veridistill.records import (
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """A candidate with what became of it. `text` is the raw reply, reasoning included."""
+    """A candidate with its outcome. `text` is the raw reply, reasoning included."""
 
     seed_id: str
     index: int

@@ -13,7 +13,7 @@ __all__ = ["Engine", "EngineStats", "ModelEngine", "model_directory", "open_engi
 
 
 def open_engine(section: EngineSection, model: ModelSection) -> ModelEngine:
-    """The engine `engine.kind` for a model. Raises `ConfigError` in seconds when it cannot be had."""
+    """The engine `engine.kind` for a model. Raises `ConfigError` within seconds when it cannot be opened."""
     return _KINDS[section.kind](section, model)
 
 
@@ -29,7 +29,7 @@ def _local(section: EngineSection, model: ModelSection) -> ModelEngine:
 
     if model.lora:
         raise ConfigError(
-            f"model.lora: engine.kind=local reads no adapter (found {model.lora}); merge it into the model, or use"
+            f"model.lora: engine.kind=local supports no adapters (found {model.lora}); merge it into the model, or use"
             " engine.kind=vllm"
         )
     return LocalEngine.load(

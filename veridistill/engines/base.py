@@ -1,4 +1,4 @@
-"""What an engine is: the one seam between the method and a model.
+"""What an engine is: the only interface between the method and a model.
 
 Engines batch, limit themselves, retry their own transport faults and raise one of two errors:
 `RequestRefused` (this request alone) or `EngineDown` (ends the run, resumable). Nothing above them retries.
@@ -12,12 +12,12 @@ from typing import Literal, Protocol, runtime_checkable
 from veridistill.records import Completion, Messages, Sampling
 
 ControlTokens = Literal["neutralise", "reject", "allow"]
-"""What happens to an added token in a content: broken by a zero-width joiner, the request refused, or left as it is."""
+"""What happens to an added token in a message: broken by a zero-width joiner, the request refused, or kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How messages become a prompt, beside the chat template: in this two roles of one model may differ.
+    """How messages become a prompt, besides the chat template; it may differ between two roles of one model.
 
     `enable_thinking` is passed to the template when it is not None.
     """
@@ -30,10 +30,10 @@ class Rendering:
 class EngineStats:
     """Calls and tokens since the engine started.
 
-    A call counts when it begins, also if it is refused or cancelled later; its prompt and completion tokens count
-    together, when its reply is there. `cancelled_tokens` were generated for calls that were cancelled.
+    A call is counted when it begins, even if it is refused or cancelled later; its prompt and completion tokens
+    are counted together, when its reply is complete. `cancelled_tokens` were generated for calls that were cancelled.
 
-    `control_tokens` counts the markers found in contents, which the policy `model.control_tokens` dealt with.
+    `control_tokens` counts the markers found in messages, which were handled as `model.control_tokens` says.
     """
 
     prompt_tokens: int = 0
@@ -55,10 +55,10 @@ class Resizing(Protocol):
 
 
 class Engine(Protocol):
-    """A model that answers. `capacity` is the number of calls worth having open at once; it may change while it runs.
+    """A model that can be asked. `capacity` is the useful number of calls at once; it may change during a run.
 
     `fingerprint` identifies the weights, the tokenizer and the chat template with its arguments;
-    `reasons` says whether the chat template is one of a model that reasons before it answers; `stop_ids` are the
+    `reasons` says whether the chat template is that of a model that reasons before it answers; `stop_ids` are the
     token ids that end a turn, the template's own first; `context_length` is how many tokens prompt and reply may have
     together, None where the engine does not know.
     """
@@ -86,11 +86,11 @@ class Engine(Protocol):
 
 
 class ModelEngine(Engine, Protocol):
-    """An engine with weights of its own, which may serve several roles."""
+    """An engine that holds weights, which may serve several roles."""
 
     def rendered(self, rendering: Rendering) -> Engine:
-        """The same weights asked with prompts rendered otherwise: another fingerprint where they can differ.
+        """The same weights with prompts rendered differently; the fingerprint differs if the prompts can differ.
 
-        The result has no capacity of its own, its calls count in this engine's `stats`, and it ends with this engine.
+        The result shares this engine's capacity and `stats`, and is closed with this engine.
         """
         ...

@@ -1,6 +1,6 @@
-"""Messages to ids and ids to text, by a model's tokenizer and chat template; control tokens in contents.
+"""Messages to ids and ids to text, by a model's tokenizer and chat template; control tokens inside messages.
 
-Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message must not become a control token.
+Messages are data: an added token such as `<|im_end|>` or `<think>` inside a message must not become a control token.
 The policy is configured (`ControlTokens`); under every policy but `allow` the prompt's control ids must be the
 template's own.
 """
@@ -23,9 +23,9 @@ _MARKERS = re.compile(
 
 
 class Guard:
-    """Keeps markers in contents from becoming control tokens; `num_found` counts those that were found.
+    """Keeps markers in messages from becoming control tokens; `num_found` counts those that were found.
 
-    `tokens` are the added tokens of the actual tokenizer. Without a tokenizer (None) the markers in public use are
+    `tokens` are the added tokens of the actual tokenizer. Without a tokenizer (None) only the widely used markers are
     guarded: `<|...|>`, `<think>`, `<tool_call>`, `<s>`, `[INST]` and their closings.
     """
 
@@ -39,7 +39,7 @@ class Guard:
             self._markers = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def messages(self, messages: Messages) -> Messages:
-        """The messages as they may be rendered. Raises `RequestRefused` under the policy `reject`."""
+        """The messages, safe to render. Raises `RequestRefused` under the policy `reject`."""
         return tuple(Message(message.role, self.content(message.content)) for message in messages)
 
     def content(self, content: str) -> str:
@@ -92,7 +92,7 @@ class Prompts:
         self._cached_tokens = 0
 
     def ids(self, messages: Messages) -> tuple[int, ...]:
-        """The rendered prompt. Raises `RequestRefused` when its control ids are not the template's own alone."""
+        """The rendered prompt. Raises `RequestRefused` when it has control ids that are not the template's own."""
         if (known := self._cache.get(messages)) is not None:
             return known
         ids = self._render(self.guard.messages(messages))

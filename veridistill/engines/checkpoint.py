@@ -1,7 +1,7 @@
 """A model's files, before its weights are loaded: where they are, what identifies them, how its prompts are rendered.
 
 Every engine that is given a model directory or a Hub id opens it here, so that the same files have the same
-fingerprint whichever engine serves them.
+fingerprint in every engine.
 """
 
 import hashlib
@@ -41,19 +41,19 @@ class Checkpoint:
         return cls(directory, config, prompts, tuple(_end_ids(directory, config, prompts.tokenizer)))
 
     def rendered(self, rendering: Rendering) -> "Checkpoint":
-        """The same files with prompts rendered otherwise."""
+        """The same files with prompts rendered differently."""
         tokenizer, policy = self.prompts.tokenizer, rendering.control_tokens
         prompts = Prompts(tokenizer, rendering.enable_thinking, self.directory, policy)
         return replace(self, prompts=prompts)
 
     @property
     def context_length(self) -> int:
-        """Positions of the model; without a limit of its own, 2^20."""
+        """The model's context length; 2^20 if it has no limit."""
         inner = self.config.get_text_config(decoder=True)
         return int(getattr(inner, "max_position_embeddings", None) or 1 << 20)
 
     def fingerprint(self, *more: str) -> str:
-        """Identifies weights, tokenizer, chat template with its arguments, and `more`: the dtype and the like."""
+        """Identifies weights, tokenizer, chat template with its arguments, and `more`, for example the dtype."""
         parts = (files_hash(self.directory), self.prompts.identity(), *more)
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
@@ -64,7 +64,7 @@ def _directory(path: str, revision: str | None) -> Path:
         return directory
     if directory.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise ConfigError(
-            f"model.path: {path} is no directory; give a model directory or a Hub id such as Qwen/Qwen3-0.6B"
+            f"model.path: {path} is not a directory; give a model directory or a Hub id such as Qwen/Qwen3-0.6B"
         )
     from huggingface_hub import snapshot_download
 
@@ -74,7 +74,7 @@ def _directory(path: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         what = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"model.path: {path} is no directory and cannot be fetched from the Hub ({what})"
+            f"model.path: {path} is not a directory here and cannot be fetched from the Hub ({what})"
         ) from None
 
 
@@ -88,7 +88,7 @@ def _model_config(directory: Path) -> Any:
         raise ConfigError(f"model.path: {directory} has no usable config.json ({line_of(error)})") from None
     if config.model_type not in CAUSAL or getattr(config, "is_encoder_decoder", False):
         raise ConfigError(
-            f"model.path: {directory} holds a {config.model_type} model, which is no causal language model; "
+            f"model.path: {directory} holds a {config.model_type} model, which is not a causal language model; "
             "give one that transformers' AutoModelForCausalLM loads"
         )
     return config
@@ -124,7 +124,7 @@ def _end_ids(directory: Path, config: Any, tokenizer: Any) -> list[int]:
 def files_hash(directory: Path) -> str:
     """A hash of config, tokenizer and weights.
 
-    Files above 64 MiB count by name, size and 64 blocks of 1 MiB: the first (with the safetensors header),
+    Of files above 64 MiB, name, size and 64 blocks of 1 MiB are hashed: the first (with the safetensors header),
     the last and evenly spaced ones between.
     """
     digest = hashlib.blake2b(digest_size=16)

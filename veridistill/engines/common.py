@@ -1,4 +1,4 @@
-"""What several engines share: other prompts on the same weights, and the limit that a context sets to a reply."""
+"""Shared parts of engines: other prompts on the same weights, and the limit that a context sets to a reply."""
 
 from collections.abc import Awaitable, Callable
 

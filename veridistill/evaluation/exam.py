@@ -1,7 +1,7 @@
 """An exam: k samples of each problem, asked through the one path to a model, and graded.
 
-The prompt is the solve template of the problem's domain, the one of generation, so that the model is examined on
-what it was trained on. `grading` grades; `statistics` sums up.
+The prompt is the solve template of the problem's domain, the same as for generation, so that the model is evaluated
+with the prompt it was trained on. `grading` grades; `statistics` summarises.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def run_exam(
 
 
 def unit_name(problem: Problem) -> str:
-    """What the journal calls a problem."""
+    """The name of a problem in the journal."""
     return f"{problem.benchmark}/{problem.problem_id}"
 
 

@@ -2,12 +2,12 @@
 
 Questions are the sampling unit and benchmarks are fixed strata: another exam would hold other questions of the same
 benchmarks, in the same numbers. So variances are taken within each benchmark and added with the squares of its weight
-(Cochran 1977, chapter 5), and the degrees of freedom of Student's t are Welch's and Satterthwaite's.
+(Cochran 1977, chapter 5), with Welch–Satterthwaite degrees of freedom for Student's t.
 
-An interval is never empty. A benchmark whose values are all equal has a variance of 0, which says only that nothing
-else was seen in n questions: up to 3/n of all questions may differ ("rule of three", Hanley and Lippman-Hand
+An interval is never empty. A benchmark whose values are all equal has a variance of 0, which says only that n questions
+showed nothing else: up to 3/n of all questions may differ ("rule of three", Hanley and Lippman-Hand
 1983), each by as much as its value can. Such a part is added to that of t in quadrature (Zou and Donner 2008). A
-proportion, where each question is right or wrong as a whole, has Wilson's interval.
+proportion, where all samples of each question are right or all are wrong, has Wilson's interval.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Strata = Sequence[Sequence[float]]
 """The values of the questions, by benchmark; each benchmark has at least one question."""
 
 _EQUAL = 1e-9
-"""Means of a few samples that are closer than this differ by rounding alone."""
+"""Means of a few samples that are closer than this differ only by rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ SHARES, DIFFERENCES = Bounds(0, 1), Bounds(-1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean (or a sum of means), its standard error, its interval, and how that was made.
+    """A mean (or a sum of means), its standard error, its interval, and the interval's method.
 
-    All but `mean` are None where there are too few questions for an interval.
+    All but `mean` are None if there are too few questions for an interval.
     """
 
     mean: float
@@ -104,14 +104,14 @@ def t_quantile(probability: float, df: float) -> float:
 
 
 def check() -> None:
-    """Raise `MissingExtra` where intervals could not be made, before an exam is paid for."""
+    """Raise `MissingExtra` if intervals could not be computed, before an exam is run."""
     t_quantile(0.975, 1.0)
 
 
 def _joined(strata: Strata) -> list[Sequence[float]]:
-    """Strata of two questions or more: those of one are joined, to the smallest other one if need be.
+    """Strata of at least two questions: strata of one are joined, with the smallest other one if necessary.
 
-    A stratum of one has no variance of its own; joined strata overstate theirs (Cochran 1977, 5A.12).
+    A stratum of one has no variance; joined strata overstate theirs (Cochran 1977, 5A.12).
     """
     ones = [value for values in strata if len(values) == 1 for value in values]
     others = sorted((values for values in strata if len(values) > 1), key=len)

@@ -1,8 +1,8 @@
 """Before and after, compared: paired differences per benchmark, per domain and over all, in points. Pure.
 
-The headline interval is the paired t over questions within their benchmarks (`intervals`). Beside it stands a
-bootstrap of the same means, which assumes no shape: questions are redrawn within their benchmark, with all their
-samples, so it is a cluster bootstrap. The sum over the benchmarks of a domain is what the paper reports.
+The headline interval is the paired t over questions within their benchmarks (`intervals`). A bootstrap of the same
+means, which assumes no distribution, is reported beside it: questions are redrawn within their benchmark, with all
+their samples (a cluster bootstrap). The sum over the benchmarks of a domain is what the paper reports.
 """
 
 import random
@@ -27,7 +27,7 @@ class Difference:
 
     `before` and `after` are over the same `num_problems` questions; `left_out` had no graded sample on one side,
     `unreadable` ones a reference that cannot be read.
-    There is no bootstrap of differences that are all equal, and none where a benchmark has one question.
+    There is no bootstrap if all differences are equal, or if a benchmark has one question.
     """
 
     before: float
@@ -47,8 +47,8 @@ class Difference:
 class Sum:
     """The sum of the benchmarks' differences in points, each benchmark counting once, and their mean.
 
-    `low` and `high` are the sum's; those of the mean are these over the number of `benchmarks`. Independent benchmarks
-    are assumed: two that share questions know less than the interval says.
+    `low` and `high` are the sum's; divide by the number of `benchmarks` for the mean's. Benchmarks are assumed to be
+    independent: if two share questions, the interval is too narrow.
     """
 
     benchmarks: tuple[str, ...]
@@ -135,7 +135,7 @@ def bootstrap_sums(values: Sequence[float], draws: int, seed: str) -> list[float
 
 
 def percentile_interval(found: Iterable[float], level: float = 0.95) -> Interval:
-    """The interval between the tails of what was drawn (Efron's percentile interval)."""
+    """The interval between the tails of the drawn values (Efron's percentile interval)."""
     ordered = sorted(found)
     cut = int(len(ordered) * (1 - level) / 2)
     return Interval(ordered[cut], ordered[-1 - cut])

@@ -1,14 +1,14 @@
 """Statistics of one exam's attempts: pass@1 with its standard error and interval, and paired gains. Pure.
 
 Questions are the sampling unit. A standard error over repeated runs of the same questions ignores that another set of
-questions would have given another result, and understates it two to eight times; so every error here is over
-questions, of the per-question means, and the one over runs stands beside it for comparison alone. `intervals` makes
-the intervals. Unless a name says otherwise, figures are percentage *points*: 59.3 means 59.3 %.
+questions would have given another result, and understates the error at least two times (docs/evaluation.md). So every
+error here is over questions, of the per-question means, and the one over runs is given only for comparison. `intervals`
+computes the intervals. Unless a name says otherwise, figures are percentage *points*: 59.3 means 59.3 %.
 
 A sample that could not be graded (`Attempt.correct` is None) is neither right nor wrong: it is left out of the means
 and counted. A question without a graded sample is left out and counted, in a paired difference on both sides. So is one
 whose reference cannot be read, even if some of its samples were graded.
-`paired` compares whole exams.
+`paired` compares exams.
 """
 
 from collections import Counter
@@ -50,10 +50,10 @@ class Description:
     """The statistics of one exam. Rates are shares of all samples, in points.
 
     `se_runs`: the standard error over runs, the sample index being the run: how well k repetitions of *these*
-    questions agree, no error of the model. `pass_at_k`: unbiased, by k. `truncated`: ended by anything but a stop
-    (the refused are not among them). `tokens`: mean completion tokens of a sample. Left out of every mean:
-    `ungraded_problems`, without a graded sample, and `unreadable_problems`, whose reference cannot be read; `ungraded`
-    is the share of samples that the grader failed on, so the latter are not in it.
+    questions agree, not the uncertainty of the model's ability. `pass_at_k`: unbiased, by k. `truncated`: any finish
+    reason but stop (refused requests are not counted). `tokens`: mean completion tokens per sample. Left out of every
+    mean: `ungraded_problems`, without a graded sample, and `unreadable_problems`, whose reference cannot be read.
+    `ungraded` is the share of samples on which the grader failed; those of unreadable problems are not in it.
     """
 
     pass_at_1: float | None
@@ -115,7 +115,7 @@ def by_question(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
 
 
 def unreadable(attempts: Iterable[Attempt]) -> set[Question]:
-    """The questions whose reference cannot be read, as at least one of their samples shows."""
+    """The questions whose reference cannot be read, according to at least one of their samples."""
     return {(a.benchmark, a.problem_id) for a in attempts if a.outcome == "unreadable_reference"}
 
 
@@ -128,7 +128,7 @@ def graded(attempts: Iterable[Attempt]) -> dict[Question, list[Attempt]]:
 
 
 def question_means(attempts: Iterable[Attempt]) -> dict[Question, float]:
-    """Share of right ones among the graded samples, by question."""
+    """Share of the graded samples that are right, by question."""
     return {question: _share_right(group) for question, group in graded(attempts).items()}
 
 
@@ -214,9 +214,9 @@ def _majority_is_right(group: Sequence[Attempt], form: Form) -> bool:
 
 
 def most_frequent(forms: Sequence[Hashable | None]) -> int | None:
-    """The place where the most frequent form first stands; ties go to the earlier one, None is no form."""
+    """The index at which the most frequent form first occurs; ties go to the earlier one; None is not a form."""
     counts = Counter(form for form in forms if form is not None)
-    return forms.index(counts.most_common(1)[0][0]) if counts else None  # of equals, Counter gives the first
+    return forms.index(counts.most_common(1)[0][0]) if counts else None  # in a tie, Counter gives the first
 
 
 def describe(attempts: Iterable[Attempt], form: Form = _text) -> Description:
@@ -252,7 +252,7 @@ def _share_right(group: Sequence[Attempt]) -> float:
 def gain(before: Means, after: Means) -> Gain:
     """The paired difference after - before over the same questions, with its interval.
 
-    Raises ValueError when the questions differ: an unpaired comparison would be another, far wider one.
+    Raises ValueError when the questions differ: an unpaired comparison would be a different, much less precise one.
     """
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())[:3]
@@ -263,8 +263,8 @@ def gain(before: Means, after: Means) -> Gain:
 def pooled_gain(runs: Sequence[tuple[Means, Means]]) -> Gain:
     """The gain over several run seeds: per question the mean difference over its runs, then over questions.
 
-    Runs may share questions or have their own. The interval is over questions: it says how well these runs'
-    mean gain is known, not how much another training seed would move it.
+    Runs may share questions or have different ones. The interval is over questions: it says how well these runs'
+    mean gain is known, not how much another training seed would change it.
     """
     differences: dict[Question, list[float]] = {}
     for before, after in runs:

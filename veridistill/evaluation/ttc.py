@@ -5,8 +5,8 @@
     self_consistency  the most frequent final answer of all n candidates, unjudged
     best_by_votes     the candidate with the most yes votes, every vote asked
 
-The last two need all candidates and all votes, so they are compared where everything is asked (`build.asks:
-exhaustive`). Each method's cost is what it alone would have asked. Calls go through the one path to a model, so a
+The last two need all candidates or all votes, so they are compared only if everything is asked (`build.asks:
+exhaustive`). Each method's cost is what it would have asked alone. Calls go through the one path to a model, so a
 comparison resumes as an exam does. `grading` grades the answers.
 """
 
@@ -60,10 +60,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A problem with what each method answered; `answers` lacks those whose replies laziness left out.
+    """A problem with each method's answer; `answers` lacks methods whose replies were not asked for (lazy runs).
 
     `valid`: whether a candidate was accepted. `reply` is the one that `uq_ttc` answers with, without token ids; the
-    others are not held, since a thousand problems of eight long candidates are a gigabyte.
+    others are not kept, since a thousand problems of eight long candidates are a gigabyte.
     """
 
     problem: Problem
@@ -106,7 +106,7 @@ async def run_ttc(
 
 
 def unit_name(problem: Problem) -> str:
-    """What the journal calls a problem here; the exam calls it otherwise, so that neither reads the other's."""
+    """The name of a problem in the journal; the exam uses another, so that neither reads the other's replies."""
     return f"ttc/{problem.benchmark}/{problem.problem_id}"
 
 
@@ -167,7 +167,7 @@ def form(kind: Kind, answer: str | None) -> Hashable | None:
 
 
 def most_votes(judged: Sequence[Judged]) -> int:
-    """The candidate with the most yes votes; of equals a well-formed one, then the first."""
+    """The candidate with the most yes votes; in a tie a well-formed one, then the first."""
 
     def rank(one: Judged) -> tuple[int, bool, int]:
         yes = sum(vote.passed for vote in one.verdict.votes)
@@ -222,8 +222,8 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 def summary(answered: Sequence[Answered]) -> dict[str, Any]:
     """By method, over all problems and for each benchmark; accuracies and differences in points with 95 % intervals.
 
-    A method is there when every problem has it. Problems whose reference cannot be read are counted, and left out of
-    all else with their cost. Raises ValueError when there are no problems.
+    A method is included if every problem has it. Problems whose reference cannot be read are only counted; their
+    cost is left out too. Raises ValueError when there are no problems.
     """
     if not answered:
         raise ValueError("a summary needs at least one problem; found none")
@@ -299,7 +299,7 @@ def _words(found: dict[str, Any]) -> str:
     if found["accepted"] is None:
         words = "no problem to compare on"
     else:
-        words = f"{found['num_problems']} problems; a candidate accepted in {found['accepted']:.1f} %"
+        words = f"{found['num_problems']} problems; a candidate was accepted for {found['accepted']:.1f} %"
     if found["accepted_right"] is not None:
         words += f", {found['accepted_right']:.1f} % of them right"
     if found["unreadable_problems"]:

@@ -1,7 +1,7 @@
-"""Mathematics that takes algebra, put to workers that run `mathcheck`: comparing values, and reading a reference.
+"""Mathematics that needs algebra, compared by workers that run `mathcheck`; they also check references.
 
-Replies are remembered, since the samples of one problem tend to agree. A worker that exceeds its limits says something
-about the question; one that could not be started, was killed or got no processor time does not (`NoReply`).
+Replies are cached, since the samples of one problem tend to agree. That a worker exceeds its limits is informative
+about the question; that it could not be started, was killed or got no processor time is not (`NoReply`).
 """
 
 from veridistill.grading.workers import Failure, Reply, Workers
@@ -30,7 +30,7 @@ class Algebra:
         await self._workers.close()
 
     async def compare(self, answer: str, reference: str) -> Grade:
-        """The grade of an answer that text does not settle. Raises `NoReply`."""
+        """The grade of an answer that cannot be graded as text. Raises `NoReply`."""
         self.num_compared += (answer, reference) not in self._known
         reply = await self._asked(answer, reference)
         value = reply.value

@@ -115,7 +115,9 @@ def decode_cases(tests: str) -> Cases:
         return _livecodebench(record, public)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         fault = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{where}: not tests of a program ({fault[:300]}); see docs/sandbox.md") from error
+        raise ConfigError(
+            f"{where}: not valid tests of a program ({fault[:300]}); see docs/sandbox.md"
+        ) from error
 
 
 def from_json(text: str | bytes) -> Any:
@@ -140,7 +142,9 @@ def _livecodebench(record: Any, public: Sequence[Any]) -> Cases:
     given = [*public, *_private(record["private_test_cases"])]
     kinds = {case["testtype"] for case in given}
     if len(kinds) != 1:
-        raise ValueError(f"the test cases have the types {sorted(map(str, kinds))}; they must have one")
+        raise ValueError(
+            f"the test cases have the types {sorted(map(str, kinds))}; they must all have the same"
+        )
     metadata = json.loads(record.get("metadata") or "{}")
     return _cases(kinds.pop(), metadata.get("func_name"), given)
 
@@ -165,9 +169,9 @@ def _unpacked(packed: bytes) -> bytes:
     try:
         data = machine.decompress(packed, MAX_BYTES)
     except zlib.error as error:
-        raise ValueError(f"private_test_cases do not unpack ({error})") from error
+        raise ValueError(f"private_test_cases cannot be decompressed ({error})") from error
     if machine.unconsumed_tail or not machine.eof:
-        raise ValueError(f"private_test_cases are cut off or unpack to more than {MAX_BYTES} bytes")
+        raise ValueError(f"private_test_cases are truncated or decompress to more than {MAX_BYTES} bytes")
     return data
 
 
@@ -180,7 +184,7 @@ def _text_of_pickle(data: bytes) -> str:
         elif opcode.name in _BYTES:
             found.append(bytes(argument or b"").decode("utf-8"))
         elif opcode.name not in _AROUND:
-            raise ValueError(f"the pickle holds {opcode.name}; only one string is admitted")
+            raise ValueError(f"the pickle holds {opcode.name}; only one string is allowed")
     if len(found) != 1:
         raise ValueError(f"the pickle holds {len(found)} strings; it must hold one")
     return found[0]
@@ -188,7 +192,7 @@ def _text_of_pickle(data: bytes) -> str:
 
 def _cases(kind: str, entry: str | None, given: Sequence[Any]) -> Cases:
     if kind not in ("stdin", "functional"):
-        raise ValueError(f'the kind of the tests is {kind!r}; it is "stdin" or "functional"')
+        raise ValueError(f'the kind of the tests is {kind!r}; it must be "stdin" or "functional"')
     if not 0 < len(given) <= _MAX_CASES:
         raise ValueError(f"there are {len(given)} test cases; there must be 1 to {_MAX_CASES}")
     cases = tuple(Case(_text(case["input"]), _text(case["output"])) for case in given)
@@ -205,6 +209,6 @@ def _cases(kind: str, entry: str | None, given: Sequence[Any]) -> Cases:
 
 def _text(value: Any) -> str:
     if type(value) is not str:
-        raise TypeError(f"an input or output is a {type(value).__name__}; each is text")
+        raise TypeError(f"an input or output is a {type(value).__name__}; each must be text")
     value.encode("utf-8")
     return value

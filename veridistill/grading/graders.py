@@ -50,7 +50,7 @@ class Graders:
 
     @property
     def num_compared(self) -> int:
-        """The comparisons that text did not settle and a worker had to."""
+        """The comparisons that text did not settle and a worker made."""
         return self._algebra.num_compared
 
     async def __aenter__(self) -> Self:
@@ -96,7 +96,7 @@ class Graders:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a report of progress says of programs: the versions that they see; empty where none are run."""
+        """What a progress report shows about programs: the versions that they see; empty if none are run."""
         if self._programs is None:
             return {}
         seen = self._programs.confinement

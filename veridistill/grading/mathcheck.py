@@ -6,7 +6,7 @@ Parsing is math-verify's (its LaTeX parser; never the one that evaluates Python)
 inequalities. Numbers, equations and expressions are compared here, because its own rules take 1/3^50 for 1/3^49, any
 equation for its right side, and two equations without real solutions for each other.
 
-What keeps a comparison harmless: limits on memory and processor time, set by the kernel, and an audit hook that
+Comparisons are contained by limits on memory and processor time, set by the kernel, and an audit hook that
 refuses to compile anything but numbers.
 """
 
@@ -33,11 +33,11 @@ _GENUINE = {"os.listdir", "os.scandir"}  # what imports need
 
 
 class Unreadable(Exception):
-    """A text that is no mathematics; the message says whether it is the answer or the reference."""
+    """A text that is not mathematics; the message says whether it is the answer or the reference."""
 
 
 def compare(answer: str, reference: str) -> bool:
-    """Whether two answers are the same. Raises `Unreadable`, or whatever the libraries raise."""
+    """Whether two answers are the same. Raises `Unreadable`, or any error of the libraries."""
     return bool(expressions.same(answer, reference, equal))
 
 
@@ -94,7 +94,7 @@ def _parsed(text: str) -> Any:
         conversion_config=ConversionConfig(lowercase_symbols=False),
     )
     if not isinstance(parsed, Basic | MatrixBase):
-        raise ValueError("nothing was parsed")
+        raise ValueError("nothing could be parsed")
     exact: dict[Any, Any] = {number: Rational(str(number)) for number in parsed.atoms(Float)}
     exact |= {
         symbol: I for symbol in parsed.free_symbols if isinstance(symbol, Symbol) and symbol.name == "i"

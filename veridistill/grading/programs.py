@@ -28,7 +28,7 @@ _MAX_ERROR = 500
 
 
 class Programs:
-    """Grades programs, up to `workers` at once (by default one per core), each in a sandbox of its own.
+    """Grades programs, up to `workers` at once (by default one per core), each in its own sandbox.
 
     `python` is the path of the interpreter that they run on, by default the one that runs veridistill. Entering attacks
     a sandbox once and raises `ConfigError`, with what to install, when none contains the job.
@@ -85,8 +85,8 @@ class Programs:
         return Grade(outcome, code, without_surrogates(error)[-_MAX_ERROR:])
 
     async def _graded(self, worker: int, code: str, cases: Cases) -> tuple[GradeOutcome, str]:
-        """A sandbox lost while a test ran is tried once more from that test on; lost again there, it is the program's
-        doing: otherwise a program that breaks its sandbox would count as neither right nor wrong."""
+        """A sandbox lost during a test is started once more from that test on; lost again there, it counts against the
+        program: otherwise a program that breaks its sandbox would count as neither right nor wrong."""
         held, done, lost_at = self.confinement, 0, -1
         for _ in range(len(cases.cases) + 2):
             started = False
@@ -112,7 +112,7 @@ class Programs:
                         )
                     return "sandbox_error", f"the sandbox did not start: {fault or type(fault).__name__}"
                 lost_at = done
-        return "sandbox_error", "the sandbox was lost again and again"
+        return "sandbox_error", "the sandbox was lost several times"
 
 
 async def _judged(run: Run, case: Case, kind: str) -> tuple[GradeOutcome, str]:
@@ -121,7 +121,7 @@ async def _judged(run: Run, case: Case, kind: str) -> tuple[GradeOutcome, str]:
     if kind == "functional":
         if not run.output:
             return "runtime_error", "the program ended without a result"
-        # Large results take their time: the event loop goes on meanwhile.
+        # Comparing large results takes long: the event loop must not wait.
         right = await asyncio.to_thread(same_result, run.output, case.output)
     else:
         right = await asyncio.to_thread(same_output, run.output.decode("utf-8", "replace"), case.output)

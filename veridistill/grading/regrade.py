@@ -1,6 +1,6 @@
-"""Grading again what was answered before, without a model: JSONL lines, or a table of attempts and its problems.
+"""Grades existing responses again, without a model: JSONL lines, or a table of attempts and its problems.
 
-Results come in the order of the input, with a window of them in work, so memory does not grow with the file. Grading
+Results come in the order of the input, a window of them graded at once, so memory does not grow with the file. Grading
 one response is left to `graders`.
 """
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 PROBLEMS = "problems.parquet"
 WINDOW = 256
-"""Responses in work at once."""
+"""Responses graded at once."""
 
 
 async def regrade(path: Path, graders: Graders) -> AsyncGenerator[dict[str, Any], None]:
@@ -72,22 +72,22 @@ async def regrade_rows(rows: Iterable[jsonl.Row], graders: Graders) -> AsyncGene
 
 
 async def regrade_table(path: Path, graders: Graders) -> AsyncGenerator[Attempt, None]:
-    """The attempts of a table, graded anew by the problems in `problems.parquet` beside it, in order.
+    """The attempts of a table, graded again by the problems in `problems.parquet` beside it, in order.
 
     What the engine refused stays refused. Raises `ConfigError` for tables that are missing or do not belong together.
     """
     beside = path.with_name(PROBLEMS)
     if not beside.is_file():
-        raise ConfigError(
-            f"{beside}: not found; attempts are graded with the table of their problems beside theirs"
-        )
+        raise ConfigError(f"{beside}: not found; put the table of the problems beside that of the attempts")
     problems = {(p.benchmark, p.problem_id): p for p in tables.PROBLEMS.read(beside)}
     await graders.prepare(list(problems.values()))
 
     async def graded(old: Attempt) -> Attempt:
         problem = problems.get((old.benchmark, old.problem_id))
         if problem is None:
-            raise ConfigError(f"{beside}: has no {old.benchmark}/{old.problem_id}, which {path.name} answers")
+            raise ConfigError(
+                f"{beside}: lacks {old.benchmark}/{old.problem_id}, to which {path.name} has an answer"
+            )
         reply = Completion(old.response, old.finish_reason, 0, old.completion_tokens)
         refused = old.finish_reason == "refused"
         grade: Grade = await (
@@ -121,7 +121,7 @@ async def _in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> As
 
 
 class _Fault(ValueError):
-    """What is wrong with a line, and what would do."""
+    """What is wrong with a line, and what to do."""
 
 
 def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
@@ -131,13 +131,13 @@ def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
         raise _Fault(f"kind must be one of {', '.join(kinds)}; found {record.get('kind')!r}")
     kind = cast("Kind", record["kind"])
     if "id" not in record:
-        raise _Fault("id is missing; give each response an id of your own")
+        raise _Fault("id is missing; give each response its own id")
     response = record.get("response")
     if not isinstance(response, str):
         raise _Fault(f"response must be the text of a reply; found {_shown(response)}")
     options = record.get("options", record.get("choices", []))
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise _Fault(f"options must be a list of texts, in the order shown; found {_shown(options)}")
+        raise _Fault(f"options must be a list of strings, in the order shown; found {_shown(options)}")
     reference = tests = ""
     if kind == "code":
         tests = _tests(record.get("tests"))
@@ -159,7 +159,7 @@ def _tests(value: Any) -> str:
 
 
 def _reference(value: Any) -> str:
-    """A number will do, as JSON writers make one of a text of digits."""
+    """A number is accepted, since JSON writers may turn digits into a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():

@@ -1,7 +1,7 @@
-"""Child processes that can be killed: a JSON line in, a JSON line out, and nothing can hang.
+"""Child processes that can be killed: a JSON line in, a JSON line out; none can block the caller.
 
-A worker that exceeds its limit of processor time, or that dies, is replaced by the next one that is needed. Workers are
-programs of their own (never forks of a process that has threads and an event loop) in a process group of their own, so
+A worker that exceeds its limit of processor time, or that dies, is replaced when another is needed. Workers are
+separate programs (never forks of a process that has threads and an event loop) in a separate process group, so
 that Ctrl-C does not reach them; they end when their standard input does, even if we are killed. What they compute is up
 to the program that they run.
 """
@@ -26,7 +26,7 @@ _LINE = 1 << 20
 
 Failure = Literal["", "late", "died", "killed", "stalled", "unstartable"]
 """The worker exceeded its processor time; crashed; was killed by another process; got too little processor time; could
-not be started. The question is to blame for the first two alone."""
+not be started. Only the first two are caused by the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Workers:
     async def ask(self, question: Sequence[str]) -> Reply:
         """The reply of a free worker. Never raises for what a worker does.
 
-        A worker may die by no fault of the question, so the question is then put to another, once.
+        The question may not have caused a worker's death, so it is then given to another worker, once.
         """
         async with self._free:
             reply = await self._put(question)

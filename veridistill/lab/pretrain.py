@@ -1,4 +1,4 @@
-"""The stand-in post-training: a tiny Qwen3 learns to solve, infer, compare and judge by the compact prompts.
+"""The simulated post-training: a tiny Qwen3 learns to solve, infer, compare and judge by the compact prompts.
 
 A short loop in plain torch (Muon for matrices, AdamW for the rest; warm-up, stable, decay). Each batch is made when it
 is needed, from the number of its step alone, so seeds and data order are fixed and a run resumes from its checkpoint.
@@ -230,7 +230,7 @@ def pretrain(
     threads: int = 2,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> Path:
-    """Train from nothing, or from the checkpoint in `out`, to `num_tokens` (padding not counted).
+    """Train from scratch, or from the checkpoint in `out`, to `num_tokens` (padding not counted).
 
     Returns the finished model's directory, `out`/model. `out` also holds checkpoint.pt (model and optimizers),
     pretrain_log.jsonl, and the model at each checkpoint in `snapshots`.

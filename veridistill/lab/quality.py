@@ -30,12 +30,12 @@ class Rates:
 
     @property
     def precision(self) -> float | None:
-        """Share of the accepted that is right."""
+        """Share of the accepted candidates that are right."""
         return _share(self.accepted_right, self.accepted)
 
     @property
     def recall(self) -> float | None:
-        """Share of the right that is accepted."""
+        """Share of the right candidates that are accepted."""
         return _share(self.accepted_right, self.right)
 
     def summary(self) -> dict[str, float | int | None]:

@@ -1,11 +1,11 @@
-"""Reference replies for the lab's stand-in post-training: one small table look-up per generated token.
+"""Reference replies for the lab's simulated post-training: one small table look-up per generated token.
 
 Solving subtracts column by column and divides digit by digit. Judging multiplies and adds, from the units up, and
 stops at the first digit that differs: another, shorter computation, so that judge and solver make different errors.
-Numbers are compared digit pair by digit pair. A model of a million parameters learns such steps, but not whole
+Numbers are compared digit pair by digit pair. A model of a million parameters learns such steps, but not complete
 results at once.
 
-Marks: `,` ends a column, `'` ends it with a borrow or a carry; `!` says that two digits differ; `.` stands for a digit
+Marks: `,` ends a column, `'` ends it with a borrow or a carry; `!` says that two digits differ; `.` represents a digit
 that only one of two numbers has.
 """
 

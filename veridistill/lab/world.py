@@ -1,7 +1,7 @@
 """The lab's world: word problems about a·x + b = c, made from a seed, split by hash, with an oracle.
 
 A question belongs to exactly one split, by the hash of its parameters (the wording does not count), so the
-stand-in post-training, the seeds and the exam share no equation. Answers leave this module in two ways: exam
+simulated post-training, the seeds and the exam share no equation. Answers leave this module in two ways: exam
 problems, and the oracle with which benchmarks measure what a cascade accepted.
 """
 
@@ -50,7 +50,7 @@ class Question:
 
     @property
     def split(self) -> Split:
-        """80 % post-training, 15 % seeds, 5 % exam, whatever the wording."""
+        """80 % post-training, 15 % seeds, 5 % exam, for every wording."""
         digest = hashlib.sha256(f"{self.a}|{self.b}|{self.c}".encode()).digest()
         percent = int.from_bytes(digest[:8], "big") % 100
         return "post_train" if percent < 80 else "seeds" if percent < 95 else "exam"

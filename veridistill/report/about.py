@@ -1,6 +1,6 @@
-"""What the report says of the run itself: its settings, its cost and its state.
+"""The report's sections about the run itself: its settings, its cost and its state.
 
-Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+Every part of the results may be missing or null; a section without content is None or empty, and the page
 leaves it out.
 """
 
@@ -11,15 +11,15 @@ from veridistill.report.values import NONE, Item, Results, Table, count, duratio
 
 
 def state(results: Results) -> str:
-    """A sentence about a run that did not simply finish, or nothing."""
+    """A sentence about a run that did not finish normally, or nothing."""
     return {
-        "incomplete": "This run is incomplete: a step stopped, or was not run yet. The same command goes on.",
+        "incomplete": "This run is incomplete: a step stopped or has not run yet. The same command resumes it.",
         "below_quality": "This run finished, but it crossed a quality limit: do not use the result as it is.",
     }.get(str(part(results, "status")), "")
 
 
 def warnings(results: Results) -> list[str]:
-    """The run's own warnings, and "nothing accepted" where nothing was kept and no warning says so."""
+    """The run's own warnings; and "nothing accepted" if nothing was kept and no warning reports that."""
     given = part(results, "warnings")
     found = [str(text) for text in given] if isinstance(given, list | tuple) else []
     if number(part(results, "funnel", "kept")) == 0 and not any("nothing" in text.lower() for text in found):
@@ -58,7 +58,7 @@ def _roles(results: Results) -> str:
     if part(judge, "model") is not None:
         return f"one model generates and learns; another judges: {part(judge, 'model', 'path')}"
     if part(judge, "engine") not in (None, engine):
-        return "one model generates, judges and learns; as judge it is asked through an engine of its own"
+        return "one model generates, judges and learns; as judge it runs in a separate engine"
     return "one model generates, judges and learns"
 
 
@@ -71,7 +71,7 @@ def _seeds(results: Results) -> str | None:
     latest = (part(results, "rounds") or [None])[-1]
     near, known = (part(latest, f"{name}_seeds") for name in ("near_duplicate", "contaminated"))
     dropped = [f"{count(near)} near duplicates"] * bool(near) + [
-        f"{count(known)} that a benchmark has"
+        f"{count(known)} found in a benchmark"
     ] * bool(known)
     left_out = f"; left out: {', '.join(dropped)}, see overlaps.jsonl" if dropped else ""
     return f"{path} ({count(number_of)} questions{left_out})"
@@ -95,7 +95,7 @@ def work(results: Results) -> Table | None:
     cancelled = part(tokens, "cancelled")
     note = f"Cancelled work, in no row: {count(cancelled)} tokens." if number(cancelled) else ""
     if number(part(tokens, "unneeded")):
-        note += f" Replies that came early and were not needed: {count(part(tokens, 'unneeded'))} tokens."
+        note += f" Early replies that were not needed: {count(part(tokens, 'unneeded'))} tokens."
     return Table(
         "Calls and tokens by role",
         ("role", "calls", "prompt tokens", "completion tokens"),

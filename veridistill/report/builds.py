@@ -1,6 +1,6 @@
-"""What the report says of a build: the funnel, votes, the audit and the quality limits.
+"""The report's sections about a build: the funnel, votes, the audit and the quality limits.
 
-Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+Every part of the results may be missing or null; a section without content is None or empty, and the page
 leaves it out.
 """
 
@@ -123,7 +123,7 @@ def votes(results: Results) -> Table | None:
 
 
 def audit(results: Results) -> Table | None:
-    """Figures of the judges from the exhaustively asked questions, beside those of all questions as they were asked."""
+    """The judges' figures over the exhaustively asked questions, beside those over all questions, asked lazily."""
     found, rows = part(results, "audit"), []
     for stage, tally in pairs(part(found, "stages")):
         whole = [rate(part(tally, name)) for name in ("pass_rate", "agreement", "invalid_rate")]
@@ -134,7 +134,8 @@ def audit(results: Results) -> Table | None:
     if not rows:
         return None
     header = (
-        "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, as asked", "invalid, as asked"
+        "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, all questions",
+        "invalid, all questions",
     )  # fmt: skip
     size = f"{count(part(found, 'questions'))} questions, {count(part(found, 'candidates'))} candidates"
     return Table(f"Audit: {size}, asked exhaustively", header, tuple(rows), note=_audit_note(found))
@@ -143,10 +144,10 @@ def audit(results: Results) -> Table | None:
 def _audit_note(found: Any) -> str:
     accepted = part(found, "acceptance")
     return (
-        "Shares of well-formed candidates, intervals over questions. Votes stop early, so what was asked is no fair"
-        f" sample: the two columns on the right are biased. Accepted: {rate(part(accepted, 'rate'))} of the audited"
-        f" candidates ({between(accepted)}), {rate(part(found, 'censored', 'acceptance', 'rate'))} of those judged as"
-        " asked."
+        "Shares of well-formed candidates, intervals over questions. Votes stop early, so the votes asked over"
+        " all questions are a biased sample, and so are the two columns on the right. Accepted:"
+        f" {rate(part(accepted, 'rate'))} of the audited candidates ({between(accepted)}),"
+        f" {rate(part(found, 'censored', 'acceptance', 'rate'))} of all candidates that were judged."
     )
 
 
@@ -167,7 +168,7 @@ def limits(results: Results) -> list[Limit]:
 
 
 def _canaries(results: Results) -> list[Limit]:
-    """Accepted canaries; the limit is crossed only when the whole interval lies above it."""
+    """Accepted canaries; the limit is crossed only when the complete interval is above it."""
     found, most = part(results, "canaries"), number(part(results, "config", "quality", "max_canaries"))
     low, judged = number(part(found, "low")), number(part(found, "judged"))
     if low is None or not judged or most is None:

@@ -1,6 +1,6 @@
-"""What the report says of exams: the headline, every benchmark, and the cascade at test time.
+"""The report's sections about exams: the headline, every benchmark, and the cascade at test time.
 
-Every part of the results may be missing or null; a section that has nothing to say is None or empty, and the page
+Every part of the results may be missing or null; a section without content is None or empty, and the page
 leaves it out.
 """
 
@@ -72,7 +72,8 @@ def headline(results: Results) -> Headline:
         )
     if before is not None:
         return Headline(
-            f"{decimal(before.mean)}{PERCENT} before", "There is no exam after training to compare it with."
+            f"{decimal(before.mean)}{PERCENT} before",
+            "There is no evaluation after training to compare it with.",
         )
     kept = number(part(results, "funnel", "kept"))
     made = "" if kept is None else f"This run kept {count(kept)} {'example' if kept == 1 else 'examples'}. "
@@ -86,7 +87,7 @@ def _no_exam(results: Results) -> str:
         return (
             "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
         )
-    return "No exam was run, so no gain was measured."
+    return "The model was not evaluated, so no gain was measured."
 
 
 def _gain_sentence(
@@ -99,9 +100,9 @@ def _gain_sentence(
         return f"{words}; the difference has no interval."
     words += f"; 95 % interval of the difference {difference.interval} points."
     if part(results, "gain", "method") == "rule_of_three":
-        words += " All problems moved alike, so the interval is by the rule of three."
+        words += " All differences are equal, so the interval is by the rule of three."
     if difference.low <= 0 <= difference.high:
-        words += " The interval includes 0: this run shows no difference."
+        words += " The interval includes 0: this run does not show a difference."
     return words
 
 
@@ -201,12 +202,12 @@ def _alike(results: Results) -> list[str]:
         for name, one in pairs(part(results, "gains", "benchmarks"))
         if part(one, "method") == "rule_of_three"
     ]
-    why = "all problems moved alike; of n problems up to 3 in n could be otherwise (rule of three)."
+    why = "all differences are equal; up to 3 in n of all problems could differ (rule of three)."
     return [f"{', '.join(names)}: {why}"] if names else []
 
 
 def test_time(results: Results) -> list[Table]:
-    """The cascade at test time beside its baselines, for each model that was compared so."""
+    """The cascade at test time beside its baselines, for each model for which it was run."""
     found = ((words, part(results, "ttc", which)) for which, words in _WHICH.items())
     return [_methods(words, summary) for words, summary in found if summary]
 
@@ -230,12 +231,12 @@ def _methods(words: str, summary: Any) -> Table:
         "95 % interval",
         "over candidate 0",
         "95 % interval",
-        "calls a problem",
+        "calls per problem",
         "tokens",
     )
     accepted = _points(part(summary, "accepted"))
     note = (
-        f"{count(part(summary, 'num_problems'))} problems; a candidate was accepted in {accepted} % of them."
+        f"{count(part(summary, 'num_problems'))} problems; a candidate was accepted for {accepted} % of them."
     )
     if number(part(summary, "unreadable_problems")):
         note += f" {count(part(summary, 'unreadable_problems'))} more are left out: their reference cannot be read."

@@ -39,7 +39,7 @@ tags: [self-distillation, veridistill]
 |---|---|
 {settings}
 
-{_paragraph("What the base model is unfit for, this model is unfit for too. " + _risk(origin))}
+{_paragraph("This model is unsuitable for everything for which the base model is unsuitable. " + _risk(origin))}
 """
 
 
@@ -72,7 +72,7 @@ def _start(origin: Origin) -> str:
 
 
 def chosen(origin: Origin) -> str:
-    """How the examples were chosen, in sentences. Of a selection that is not ours they claim nothing."""
+    """How the examples were chosen, in sentences; for an unknown selection they claim nothing."""
     if origin.selection == "unfiltered":
         return (
             "One answer was sampled for each question and kept without being judged, if it was not truncated."
@@ -107,7 +107,7 @@ def _shown(model: str) -> str:
 
 def _risk(origin: Origin) -> str:
     if origin.selection == "unfiltered":
-        return "Nothing checked the answers that it learned from: their errors may have been reinforced."
+        return "The answers that it was trained on were not checked: their errors may have been reinforced."
     if origin.selection not in _JUDGED:
         return ""
     whose = "Its own judgement" if origin.judge is None else "Another model's judgement"

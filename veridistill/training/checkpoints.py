@@ -1,6 +1,6 @@
-"""Checkpoints of a training in progress: which of them are whole, and which job they belong to.
+"""Checkpoints of a training in progress: which of them are complete, and which job they belong to.
 
-The trainer writes them; `mark_whole` is called when one has been written, so a torn one is recognised.
+The trainer writes them; `mark_whole` is called when one has been written, so an incomplete one is recognised.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ _IDENTITY = "identity.json"
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Sync the checkpoint to disk, then mark it as whole."""
+    """Sync the checkpoint to disk, then mark it as complete."""
     sync([*checkpoint.rglob("*"), checkpoint])
     (checkpoint / _WHOLE).touch()
 
 
 def last_whole(folder: Path) -> Path | None:
-    """The checkpoint of the latest step that was written whole; torn ones are removed."""
+    """The checkpoint of the latest step that was written completely; incomplete ones are removed."""
     whole = []
     for path in folder.glob("checkpoint-*"):
         if (path / _WHOLE).exists():

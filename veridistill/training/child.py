@@ -1,7 +1,7 @@
 """The training process: `python -m veridistill.training.child JOB.json`, started by `launcher`.
 
 It trains with TRL on pre-tokenised rows with labels, so no template and no truncation comes between what was sampled
-and what is learned. It writes one JSON object a step to stdout; what libraries print goes to stderr, the log. The
+and what is learned. It writes one JSON object per step to stdout; what libraries print goes to stderr, the log. The
 model's directory appears by a rename. It ends when its stdin closes, so it cannot outlive its parent.
 """
 
@@ -58,9 +58,9 @@ def _die_with_parent() -> None:
 
 
 def fit(job: Job, report: Report) -> None:
-    """Train the job, resuming from its last whole checkpoint, and save the model with its result and its card.
+    """Train the job, resuming from its last complete checkpoint, and save the model with its result and its card.
 
-    Raises `ConfigError` for what the user can set right.
+    Raises `ConfigError` for faults that the user can correct.
     """
     start = time.monotonic()
     _check_packages()
@@ -158,7 +158,7 @@ def _trainer(
 
 
 def _callback(job: Job, total: int, report: Report) -> Any:
-    """Reports each step, stops at a loss that is not finite, and marks checkpoints that are whole."""
+    """Reports each step, stops at a loss that is not finite, and marks complete checkpoints."""
     from transformers import TrainerCallback
 
     class Steps(TrainerCallback):  # type: ignore[misc]

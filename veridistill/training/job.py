@@ -1,6 +1,6 @@
 """What the launcher and the training process exchange: a job, its progress, its result.
 
-The job is a JSON file, progress is one JSON object a line on the child's stdout, and the result is a JSON
+The job is a JSON file, progress is one JSON object per line on the child's stdout, and the result is a JSON
 file in the model's directory.
 """
 

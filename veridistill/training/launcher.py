@@ -1,4 +1,4 @@
-"""Supervised fine-tuning in a process of its own, so that the device's memory is free before and after.
+"""Supervised fine-tuning in a separate process, so that the device's memory is free before and after.
 
 `train` is the parent's side: it starts `python -m veridistill.training.child JOB.json` with the same interpreter,
 passes progress on and raises what went wrong. `child` trains; `checkpoints` decides what may be resumed.
@@ -22,7 +22,7 @@ _LOG_TAIL = 30
 async def train(job: Job, progress: Callable[[Progress], None] = lambda _: None) -> TrainResult:
     """Run the job, or resume it from its last checkpoint; when `out` exists, read its result and train nothing.
 
-    Raises `ConfigError` for what the user can set right, and `Incomplete` with the end of the log for anything
+    Raises `ConfigError` for faults that the user can correct, and `Incomplete` with the end of the log for anything
     else. Cancelling kills the child, and so does the end of this process.
     """
     job = job.absolute()

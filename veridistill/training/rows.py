@@ -47,7 +47,7 @@ class Tokenizer(Protocol):
 
 @dataclass(slots=True)
 class Curation:
-    """What became of the kept candidates: `dropped` by reason, and the examples made, some with ids made from text
+    """Counts of the kept candidates: `dropped` by reason, and the examples made, some with ids made from text
     (`retokenised`) or with the stop token put back (`stops_added`).
     """
 

@@ -20,7 +20,7 @@ class Overlap:
 
     `benchmark` and `problem_id` name the other text; for a near duplicate they are "seeds" and the earlier question's
     id. `share` is, by rule, the share of the benchmark's words that is covered, or the Jaccard similarity. `shared`
-    is the longest stretch of words in common, as compared.
+    is the longest sequence of shared words, normalised as for the comparison.
     """
 
     seed_id: str
@@ -40,5 +40,5 @@ def excerpt(text: str) -> str:
 
 
 def audit_lines(overlaps: Iterable[Overlap]) -> str:
-    """The audit file's text: JSONL, one overlap a line."""
+    """The audit file's text: JSONL, one overlap per line."""
     return "".join(json.dumps(asdict(overlap), ensure_ascii=False) + "\n" for overlap in overlaps)

@@ -1,16 +1,19 @@
-"""Decontamination: seed questions that hold a benchmark's question, whole, in part, or with other numbers.
+"""Decontamination: seed questions that contain a benchmark's question (an item): all of it, part of it, or with other
+numbers.
 
 The rules, of which the first that holds is reported:
 
     exact         the same tokens                                                      dropped
-    contained     the item stands in the question as a whole                           dropped
-    13-gram       13 words in a row are shared, 3 of them its own, or 18 telling ones  dropped
-    coverage      telling 8-grams cover half of the item, or any 8-grams nearly all    dropped
+    contained     the question contains the complete item                              dropped
+    13-gram       13 consecutive words are shared, 3 of them distinctive, or 18
+                  consecutive words in specific 8-grams                                dropped
+    coverage      specific 8-grams cover half of the item, or any 8-grams nearly all   dropped
     masked        the same, four fifths, with numbers and variables masked             dropped, unless many are
     masked_short  a short item is equal when masked                                    reported
 
-An 8-gram is telling when it is not boilerplate (in many questions, or in many items) and holds words of prose; a word
-is a stretch's own when it is prose and in no common 4-gram. Of an item only the text is read, and no reference.
+An 8-gram is specific (`telling`) when it contains words of prose and is not boilerplate (in many questions or many
+items); a word is distinctive (`own`) when it is prose and in no common 4-gram. Only an item's text is read, never its
+reference.
 """
 
 from collections import Counter, defaultdict
@@ -23,25 +26,25 @@ from veridistill.data.overlap.words import is_operator, masked, tokens, words
 from veridistill.records import Seed
 
 Item = tuple[str, str, str]
-"""(benchmark, problem_id, text). A problem may come more than once, say with its options and without."""
+"""(benchmark, problem_id, text). A problem may occur more than once, for example with and without its options."""
 
 OWN_WORDS = 3
 ALWAYS_OWN = 18
-"""Words in a row, all in telling 8-grams: more than two boilerplates side by side ever have."""
+"""Consecutive words, all in specific 8-grams: more than two adjacent boilerplate phrases ever have."""
 COVERAGE = 0.5
-"""Of an item's words, in telling 8-grams."""
+"""Share of an item's words in specific 8-grams."""
 NEARLY_ALL = 0.9
-"""Of an item's words, in any 8-grams: a popular problem is in many seeds, and so looks like boilerplate."""
+"""Share of an item's words in any 8-grams: a popular problem is in many seeds, and so looks like boilerplate."""
 MASKED_COVERAGE = 0.8
 MIN_CONTAINED = 5
-"""Tokens of the shortest item that is looked for inside questions: shorter ones stand in many by chance."""
+"""Tokens of the shortest item that is looked for inside questions: shorter ones are in many by chance."""
 _ORDER: tuple[Rule, ...] = ("exact", "contained", "13-gram", "coverage", "masked", "masked_short")
 
 
 def contaminated(seeds: Sequence[Seed], items: Iterable[Item]) -> list[Overlap]:
-    """One overlap for each seed that holds an item: its strongest, in the order of the seeds.
+    """One overlap for each seed that contains an item: its strongest, in the order of the seeds.
 
-    What counts as boilerplate depends on all of `seeds`, so give the whole file and not a part of it.
+    What counts as boilerplate depends on all of `seeds`, so give all questions of the file, not a part of them.
     """
     index = _Index(items)
     # First all questions, since a gram's count is known only then.
@@ -59,7 +62,7 @@ def contaminated(seeds: Sequence[Seed], items: Iterable[Item]) -> list[Overlap]:
 
 
 def boilerplate(num_questions: int) -> int:
-    """The most questions that a telling gram may be in: 10, or 0.02 % of them."""
+    """The most questions that a specific gram may be in: 10, or 0.02 % of them."""
     return max(10, num_questions // 5000)
 
 
@@ -73,7 +76,7 @@ class _Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """What the first pass over a question leaves for the second."""
+    """The result of the first pass over a question, for the second."""
 
     whole: tuple[_Finding, ...]
     hits: Hits
@@ -115,7 +118,7 @@ class _Index:
             self._masked_short.setdefault(" ".join(masked(found)), number)
 
     def trace(self, seed: Seed) -> _Trace:
-        """The first pass: whole items, and the grams in common."""
+        """The first pass: complete items, and the grams in common."""
         found = tokens(seed.question)
         plain = words(found)
         masked_text = " ".join(masked(found)) if len(plain) < LONG else ""
@@ -138,7 +141,7 @@ class _Index:
         for start in range(len(found) - MIN_CONTAINED + 1):
             for number, item in self._short.get(tuple(found[start : start + MIN_CONTAINED]), ()):
                 end = start + len(item)
-                # "What is 2 + 3" does not stand in "What is 2 + 3 + 4".
+                # "What is 2 + 3 + 4" does not contain the question "What is 2 + 3".
                 if found[start:end] == item and not (end < len(found) and is_operator(found[end])):
                     yield _Finding(number, "contained", 1.0, " ".join(item))
 
@@ -164,7 +167,7 @@ class _Index:
 
 
 def _once(words: list[str], seen: set[str]) -> list[str]:
-    """Nothing for an item whose words came before: its grams would look common among the items."""
+    """Nothing for an item with the words of an earlier one: its grams would look common among the items."""
     text = " ".join(words)
     new = text not in seen
     seen.add(text)
@@ -172,7 +175,7 @@ def _once(words: list[str], seen: set[str]) -> list[str]:
 
 
 def _shared(item: int, match: Match, index: _Index) -> Iterable[_Finding]:
-    """The rules on 8-grams as they stand."""
+    """The rules on unmasked 8-grams."""
     words = index.words[item]
     telling, nearly = covered(match.telling) / len(words), covered(match.all) / len(words)
     stretch = _longest(match)
@@ -180,7 +183,7 @@ def _shared(item: int, match: Match, index: _Index) -> Iterable[_Finding]:
         yield _Finding(item, "13-gram", nearly, " ".join(words[stretch]))
     elif telling >= COVERAGE:
         yield _Finding(item, "coverage", telling, " ".join(words[stretch]))
-    # A short item must match as a whole: one word in ten may be the number that makes it another question.
+    # A short item must match completely: one word in ten may be the number that makes it another question.
     elif nearly >= (NEARLY_ALL if len(words) >= LONG else 1.0):
         yield _Finding(item, "coverage", nearly, " ".join(words[stretch]))
 
@@ -202,14 +205,14 @@ def _length(stretch: slice) -> int:
 
 
 def _is_evidence(stretch: slice, match: Match, own: Sequence[bool]) -> bool:
-    """13 words in a row, unless they are boilerplates side by side: those have few own words and are soon over."""
+    """13 consecutive words, unless they are adjacent boilerplate: that has few distinctive words and ends soon."""
     if _length(stretch) < LONG:
         return False
     return sum(own[stretch]) >= OWN_WORDS or _telling_words(stretch, match) >= ALWAYS_OWN
 
 
 def _telling_words(stretch: slice, match: Match) -> int:
-    """The most words in a row whose 8-grams are all telling."""
+    """The longest run of consecutive words whose 8-grams are all specific."""
     best = run = 0
     for start in range(stretch.start, stretch.stop - SIZE + 1):
         run = run + 1 if start in match.telling else 0

@@ -1,7 +1,7 @@
 """An index of the benchmarks' 8-grams, and what a question has in common with each item.
 
-The benchmarks, the smaller side, are indexed; the questions are streamed. First `Grams.hits` is called for every
-question, which counts how common each gram is among them; then `Grams.settle` once; then `Grams.of` gives the matches.
+The index holds the smaller set, the benchmarks; the questions are compared with it one by one. `Grams.hits` is called
+first, for every question, to count how common each gram is among them; then `Grams.settle` once; then `Grams.of`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ from veridistill.data.overlap.words import is_word
 
 SIZE = 8
 LONG = 13
-"""A stretch of this many words is evidence by itself (the rule of GPT-3's data, arXiv 2005.14165, appendix C)."""
+"""A sequence of this many shared words is evidence by itself (as for GPT-3, arXiv 2005.14165, appendix C)."""
 WORTH_A_LOOK = 0.25
-"""Items with a smaller covered share are skipped: below every rule's threshold, with room for common grams."""
+"""Items of which less is covered are skipped: below every rule's threshold, with a margin for common grams."""
 _MIN_WORDS = 3
 """A gram with fewer words of prose is a formula or a matrix, of which unrelated problems share many."""
 
 PIECE = 4
-"""Words in a common piece of this length are not an item's own, even if the 8-grams around them are rare: two
-boilerplates side by side make rare 8-grams in many contest problems."""
+"""Words in a common piece of this length are not distinctive, even if the 8-grams around them are rare: adjacent
+boilerplate phrases are frequent in contest problems."""
 
 Hits = list[tuple[int, int]]
 """(position in the question, number of the gram)."""
@@ -29,8 +29,8 @@ Hits = list[tuple[int, int]]
 class Match:
     """What a question shares with one item, as positions of 8-grams in the item.
 
-    `all` are the grams in common; `telling` those that count as evidence. `diagonals` has, of the grams that are not
-    common among the items, the positions in the item, by question minus item position.
+    `all` are the grams in common; `telling` those that count as evidence (specific). `diagonals` has the positions in
+    the item of the grams that are not common among the items, by question position minus item position.
     """
 
     all: set[int]
@@ -38,7 +38,7 @@ class Match:
     diagonals: dict[int, set[int]] = field(default_factory=dict)
 
     def stretches(self) -> Iterator[slice]:
-        """Words of the item that the question has in a row, each as far as it goes."""
+        """The longest runs of consecutive words that item and question share."""
         for places in self.diagonals.values():
             for start in places:
                 if start - 1 not in places:
@@ -102,12 +102,12 @@ class Grams:
         self._own: dict[int, list[bool]] = {}
 
     def hits(self, words: Sequence[str]) -> Hits:
-        """The first pass over a question, which also counts how common what it shares is."""
+        """The first pass over a question; it also counts how common the shared grams are."""
         self._pieces.hits(words)
         return self._grams.hits(words)
 
     def whole(self, words: Sequence[str], hits: Hits) -> Iterator[int]:
-        """Items all of whose words the question has in a row, each looked for at its rarest gram."""
+        """Items all of whose words the question contains consecutively, each looked for at its rarest gram."""
         for position, number in hits:
             for item, start in self._anchors.get(number, ()):
                 first = position - start
@@ -117,7 +117,7 @@ class Grams:
                     yield item
 
     def settle(self, most: int) -> None:
-        """After the first pass over all questions: what is in more than `most` of them is boilerplate."""
+        """After the first pass over all questions: a gram in more than `most` of them is boilerplate."""
         grams, pieces = self._grams, self._pieces
         self._telling = [
             prose and count <= most for prose, count in zip(self._prose, grams.questions, strict=True)
@@ -127,14 +127,14 @@ class Grams:
         ]
 
     def of(self, hits: Hits) -> dict[int, Match]:
-        """The second pass: what a question shares with each item, by item."""
+        """The second pass: for each item, what the question shares with it."""
         grams = {number for _, number in hits}
         hits = [hit for hit in hits if not self._grams.common[hit[1]]]
         nums: dict[int, int] = {}
         for _, number in hits:
             for item, _ in self._grams.places[number]:
                 nums[item] = nums.get(item, 0) + 1
-        # Nearly all share a gram or two with many items; no rule could hold of those.
+        # Nearly all questions share one or two grams with many items; no rule could apply to those.
         matches = {
             item: Match({start for start, number in enumerate(self._of_item[item]) if number in grams})
             for item, num in nums.items()
@@ -150,7 +150,7 @@ class Grams:
         return matches
 
     def own(self, item: int) -> list[bool]:
-        """Which words of an item are prose and lie in no common piece."""
+        """Which words of an item are prose and in no common piece."""
         if item not in self._own:
             words = self.items[item]
             own = self._own[item] = [is_word(word) for word in words]

@@ -1,8 +1,8 @@
-"""What counts as the same word when questions are compared, whatever their typesetting.
+"""What counts as the same word when questions are compared, regardless of typesetting.
 
-Two streams are made of a text. `tokens` are its words, numbers and operators; `words` leaves the operators out.
-Spacing, case, punctuation, dollar signs and LaTeX commands that only typeset are gone from both. `masked` hides numbers
-and variables. It uses the standard library alone; 50,000 questions take seconds.
+A text gives two sequences. `tokens` are its words, numbers and operators; `words` leaves the operators out.
+Spacing, case, punctuation, dollar signs and LaTeX commands that only typeset are removed from both. `masked` hides
+numbers and variables. Only the standard library is used; 50,000 questions take seconds.
 """
 
 import re

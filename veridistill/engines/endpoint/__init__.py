@@ -2,7 +2,7 @@
 
 `engine` is the engine itself; `open` checks the servers before the first call; `pool` hands calls to servers and `aimd`
 decides how many each takes; `body` builds requests, `wire` sends them, `reply` reads what comes back, `answers`
-classifies errors; `lifeline` ends all calls at once; `model` is the model that the servers are taken to serve; `doctor`
+classifies errors; `lifeline` ends all calls at once; `model` is the model that the servers should serve; `doctor`
 and `checks` examine a server for a user.
 """
 

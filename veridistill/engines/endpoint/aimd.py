@@ -1,7 +1,7 @@
 """How many calls one server takes at once, learned from how it answers: additive increase, multiplicative decrease.
 
-A server that pushes back (429, 503, a stall) is asked less, one that takes what it is given is asked more. As in TCP,
-the width doubles each round trip until the first push-back (slow start), then grows by one (Jacobson 1988). A round
+A server that is overloaded (429, 503, a stall) gets fewer calls, one that answers all gets more. As in TCP,
+the width doubles each round trip until the first overload (slow start), then grows by one (Jacobson 1988). A round
 trip ends with a reply's first token and not with its last: admission is what is learned, and replies take minutes.
 """
 
@@ -34,12 +34,12 @@ class Width:
 
     @property
     def useful(self) -> int:
-        """Calls worth having ready: in slow start twice the width, for it doubles as soon as they are there."""
+        """The useful number of open calls: in slow start twice the width, which doubles as soon as they are open."""
         growing = self.limit < self._ceiling
         return min(self.most, int(self.limit) * (2 if growing else 1))
 
     def grow(self) -> None:
-        """A call was admitted. A width that was not used up proves nothing."""
+        """A call was admitted. If the width was not fully used, nothing is learned."""
         if self.running >= int(self.limit):
             step = 1.0 if self.limit < self._ceiling else 1.0 / self.limit
             self.limit = min(float(self.most), self.limit + step)

@@ -1,4 +1,4 @@
-"""What an answer that is no reply means: ask again, ask less, leave a field out, refuse the request, or stop.
+"""What an answer that is not a reply means: ask again, reduce the width, omit a field, refuse the request, or stop.
 
 Pure functions over status, headers and body. Servers differ in their words; the rules below are by status first, then
 by the words of several servers (vLLM, SGLang, llama.cpp, TGI, hosted ones). `engine` acts on the result.
@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 Kind = Literal["busy", "broken", "stalled", "fields", "too_long", "refused", "fatal"]
-"""busy: push-back. broken: a fault of transport or server. stalled: no token for too long. fields: it does not know a
+"""busy: overloaded. broken: transport or server fault. stalled: no token for too long. fields: it does not support a
 field. too_long: prompt and reply exceed the context. refused: this request alone. fatal: no request will ever pass."""
 
 LONGEST_WAIT = 60.0

@@ -1,6 +1,6 @@
-"""What is sent for one call: every sampling field, always, for servers have defaults of their own.
+"""What is sent for one call: every sampling field, always, since servers have their own defaults.
 
-A field that a server does not know is left out, but only if nothing is lost: the field does not change the
+A field that a server does not support is omitted, but only if that has no effect: the field does not change the
 distribution, or has its neutral value. Otherwise it is a configuration error.
 """
 
@@ -21,7 +21,7 @@ NEUTRAL: dict[str, float] = {
     "frequency_penalty": 0.0,
     "repeat_penalty": 1.0,
 }
-"""Values that leave the distribution as it is. -1 is no limit for every server that knows top_k; 0 is not for all."""
+"""Values that do not change the distribution. -1 means no limit on every server that supports top_k; 0 only on some."""
 
 FREE = frozenset(
     {
@@ -77,7 +77,7 @@ class Form:
             if name == "max_tokens":
                 body["max_completion_tokens"] = value
             elif not droppable(name, value):
-                raise _matters(server, name, value, "it does not know the field")
+                raise _matters(server, name, value, "it does not support the field")
         return body
 
     def _fields(self, server: Server, call: Call) -> dict[str, Any]:
@@ -129,5 +129,5 @@ def _matters(server: Server, name: str, value: Any, said: str) -> ConfigError:
     advice = f"set {name} to {NEUTRAL[name]:g} (top_k: 0)" if name in NEUTRAL else f"change {name}"
     return ConfigError(
         f"{server.url} refuses {name}={value!r} ({said}), and leaving it out would change what is sampled; "
-        f"{advice} in the sections that ask (generate, judge, evaluation), or use another server"
+        f"{advice} in the sections that use it (generate, judge, evaluation), or use another server"
     )

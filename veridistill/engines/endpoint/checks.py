@@ -112,14 +112,14 @@ class Examination:
             return Check(
                 "reply",
                 "warn",
-                f"it answers, but does not know {names}",
+                f"it answers, but does not support {names}",
                 "leave those at their neutral values",
             )
         if not reply.prompt_tokens:
             return Check(
                 "reply", "warn", "it answers, but counts no tokens", "limits.tokens cannot be kept with it"
             )
-        return Check("reply", "ok", "it answers, and takes every field that is sent")
+        return Check("reply", "ok", "it answers, and accepts every field that is sent")
 
     async def _context(self) -> Check:
         if (context := self._server.context) is None:
@@ -183,7 +183,7 @@ class Examination:
             return Check(
                 name,
                 "warn",
-                "it does not know the field",
+                "it does not support the field",
                 f"leave {name} at {'0' if name == 'top_k' else '1'}",
             )
         if set(texts) == {self._greedy}:
@@ -197,8 +197,8 @@ class Examination:
             return Check(
                 "seed",
                 "warn",
-                "it does not know seeds",
-                "replies cannot be made again; the journal keeps them",
+                "it does not support seeds",
+                "replies cannot be reproduced; the journal keeps them",
             )
         same = await self._texts(Sampling(_HOT, 1.0, 0, 24), (7, 7, 7))
         if len(set(same)) == 1:
@@ -210,21 +210,21 @@ class Examination:
     async def _reasoning(self) -> Check:
         reply = await self._ask(_SUM, Sampling(0.6, 0.95, 0, 512))
         if reply.reasoning_apart:
-            return Check("reasoning", "ok", "apart from the answer; it is rejoined as <think> ... </think>")
+            return Check("reasoning", "ok", "in a separate field; it is put back as <think> ... </think>")
         if "</think>" in reply.text or "<think>" in reply.text:
             return Check("reasoning", "ok", "inline, as the model wrote it")
         return Check(
             "reasoning",
             "unknown",
             "none in one reply",
-            "with model.reasoning=required all would be malformed",
+            "with model.reasoning=required all candidates would be malformed",
         )
 
     async def _token_ids(self) -> Check:
         reply = await self._ask(_SUM, Sampling(1.0, 1.0, 0, 8), return_token_ids=True)
         if reply.token_ids() is None or reply.prompt_ids is None:
             advice = "training rows are made from text, and checked by a round trip"
-            return Check("token ids", "warn", "it gives no ids of what was sampled", advice)
+            return Check("token ids", "warn", "it does not return the ids that were sampled", advice)
         call = Call((), reply.prompt_ids, Sampling(1.0, 1.0, 0, 4), 1)
         body = self._form.body(self._server, call) | {"stop_token_ids": []}
         url = self._form.url(self._server, call)
@@ -232,14 +232,23 @@ class Examination:
             again = await exchange(self._session, url, body, _TIMEOUT, self._key)
         except BadAnswer as bad:
             return Check(
-                "token ids", "warn", f"ids come back, but none are taken: {bad}", "engine.protocol=chat"
+                "token ids",
+                "warn",
+                f"ids are returned, but prompts of ids are refused: {bad}",
+                "engine.protocol=chat",
             )
         if again.prompt_tokens != len(reply.prompt_ids):
             return Check(
-                "token ids", "warn", "ids come back, but a prompt of ids is changed", "engine.protocol=chat"
+                "token ids",
+                "warn",
+                "ids are returned, but a prompt of ids is changed",
+                "engine.protocol=chat",
             )
         return Check(
-            "token ids", "ok", "prompts are taken and replies given as ids", "engine.protocol=auto uses them"
+            "token ids",
+            "ok",
+            "prompts are accepted and replies returned as ids",
+            "engine.protocol=auto uses them",
         )
 
     async def _control_tokens(self) -> Check:
@@ -256,14 +265,14 @@ class Examination:
                 broken.append(marker)
         if broken:
             return Check(
-                "control tokens", "fail", f"even broken up, {', '.join(broken)} count as one token each"
+                "control tokens", "fail", f"even broken up, {', '.join(broken)} are still one token each"
             )
         if leaks:
             advice = "model.control_tokens=neutralise (the default) breaks them up"
             return Check(
                 "control tokens", "warn", f"{', '.join(leaks)} in a message become control tokens", advice
             )
-        return Check("control tokens", "ok", "markers in a message stay text")
+        return Check("control tokens", "ok", "control tokens in a message stay text")
 
     async def _prompt_tokens(self, text: str) -> int:
         return (await self._ask(text, Sampling(1.0, 1.0, 0, 1))).prompt_tokens
@@ -285,7 +294,7 @@ class Examination:
             reply.cancel()
         await asyncio.gather(*replies, return_exceptions=True)
         if during < before + 2:
-            return Check("cancelling", "unknown", "the replies were over before they could be cancelled")
+            return Check("cancelling", "unknown", "the replies ended before they could be cancelled")
         for _ in range(int(_STOPPED / 0.1)):
             if (await self._running() or 0.0) <= max(before, 1):
                 return Check("cancelling", "ok", "a closed connection ends the request in the server")

@@ -1,4 +1,4 @@
-"""`veridistill doctor`: what a server does with what it is sent, found out by asking it.
+"""`veridistill doctor`: how a server behaves, found out by sending it requests.
 
 Documentation says what servers should do; this says what one does. It finds the server's model, runs the `checks` and
 renders their report. A run uses none of it: the engine finds out for itself what it has to know.
@@ -38,7 +38,7 @@ def render(report: Report) -> str:
 
 
 async def examine(url: str, model: str | None = None, api_key_env: str = "VERIDISTILL_API_KEY") -> Report:
-    """Ask a server about forty small questions, one after another. Raises `ConfigError` for what is no address.
+    """Send a server about forty small requests, one after another. Raises `ConfigError` for an invalid address.
 
     `model` may be left out where the server lists one model alone.
     """

@@ -1,9 +1,9 @@
 """Any OpenAI-compatible server, or several, as one engine.
 
 `EndpointEngine` sends each call to one of its servers (`pool` chooses), streams the reply and asks again,
-here or elsewhere, after faults of transport. Liveness is tokens moved: a stalled request is aborted and asked again,
-and when no server has moved a token for `patience` seconds the engine is down. A fault counts against a request only if
-the same server moved tokens after it: then the server was not the cause.
+there or elsewhere, after transport faults. A server is alive while it sends tokens: a stalled request is aborted and
+asked again, and if no server sends a token for `patience` seconds the engine is down. A fault counts against a request
+only if the same server sent tokens after it: then the server was not the cause.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _KEYED = 256  # characters of a prompt that choose its server; judges' prompts open with the question
 _PUSHBACK = 0.125  # of a fault: being busy says little of the request
-_REFUSED_IN_A_ROW = 16  # requests given up without a reply between them: then it is not the requests
+_REFUSED_IN_A_ROW = 16  # requests given up without a reply between them: then the requests are not the cause
 
 
 class EndpointEngine:
@@ -119,7 +119,7 @@ class EndpointEngine:
         return min((s.context for s in self._pool.servers if s.context is not None), default=None)
 
     def rendered(self, rendering: Rendering) -> Rendered:
-        """The same servers, with prompts rendered otherwise."""
+        """The same servers, with prompts rendered differently."""
         other = self._declared.rendered(rendering)
         self._guards.append(other.guard)
         return Rendered(self, other.fingerprint, other.reasons, partial(self._generate, other))
@@ -258,7 +258,7 @@ class EndpointEngine:
                 raise self._lifeline.end(
                     EngineDown(f"{self._refused} requests in a row were given up: {what}")
                 )
-            raise RequestRefused(f"{what}. Other requests were answered meanwhile")
+            raise RequestRefused(f"{what}; other requests were answered in the meantime")
 
     def _clip(self, call: Call, server: Server, answer: Answer, body: dict[str, Any], faults: Faults) -> None:
         """Ask for no more than there is room for, as the answer has it; or raise `RequestRefused`."""
@@ -300,7 +300,7 @@ class EndpointEngine:
         return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
-        """End what is under way and close all connections; calls under way fail with `EngineDown`."""
+        """End what is under way and close all connections; running calls fail with `EngineDown`."""
         self._lifeline.close()
         await self._pool.close()
         if self._session is not None:

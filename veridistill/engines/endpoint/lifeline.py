@@ -1,6 +1,6 @@
-"""How long an engine over servers goes on: until an error ends it, or no token has moved for too long.
+"""When an engine over servers ends: on a fatal error, or when no token was received for too long.
 
-Every call is held by the lifeline while it is under way, so that the end reaches all of them at once.
+Every running call is held by the lifeline, so that the end reaches all of them at once.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from veridistill.errors import EngineDown, VeridistillError
 
 
 class Lifeline:
-    """`patience`: seconds without a token from any server of `pool`, while a call is under way, that end the engine."""
+    """`patience`: seconds without a token from any server of `pool`, with calls running, that end the engine."""
 
     def __init__(self, pool: Pool, patience: float) -> None:
         self._pool, self._patience = pool, patience
@@ -27,7 +27,7 @@ class Lifeline:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """A call under way. Raises the error that ends the engine meanwhile."""
+        """Hold a running call. Raises the error that ends the engine in the meantime."""
         self.check()
         loop = asyncio.get_running_loop()
         try:
@@ -55,13 +55,13 @@ class Lifeline:
             answers = "; ".join(f"{server.url}: {server.last_answer}" for server in self._pool.servers)
             self.end(
                 EngineDown(
-                    f"no token moved for {self._patience:g} s (engine.patience); last answers: {answers}. "
-                    "Run the same command again when the server is back"
+                    f"no token was received for {self._patience:g} s (engine.patience); last answers: {answers}."
+                    " Run the same command again when the server is back"
                 )
             )
 
     def end(self, error: VeridistillError) -> VeridistillError:
-        """Every call under way fails with the error, and every later one; returns it."""
+        """Every running call fails with the error, and every later one; returns it."""
         if self._ended is None:
             self._ended = error
             for held in self._held:

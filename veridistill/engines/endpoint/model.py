@@ -1,6 +1,6 @@
-"""Which model an endpoint is taken to serve: its identity, and its tokenizer if available.
+"""Which model an endpoint is assumed to serve: its identity, and its tokenizer if available.
 
-The identity is what the user declares, never an address. A model directory at hand gives the fingerprint that the
+The identity is what the user declares, never an address. A model directory on this machine has the fingerprint that the
 same files have in every engine (`checkpoint`); a Hub id and a bare name count by themselves and their revision, and
 nothing that depends on whether the Hub could be reached changes what is kept.
 """
@@ -24,7 +24,7 @@ _TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`prompts` is None without a tokenizer; then `guard` knows the markers in public use alone.
+    """`prompts` is None without a tokenizer; then `guard` knows only the widely used markers.
 
     `template` are arguments for the chat template of a server that renders the prompt itself. `reasons` is the
     template's own only for a directory; otherwise the user says so, by `enable_thinking`.
@@ -40,7 +40,7 @@ class Declared:
     source: "_Source | None" = None
 
     def rendered(self, rendering: Rendering) -> "Declared":
-        """The same model with prompts rendered otherwise."""
+        """The same model with prompts rendered differently."""
         assert self.source is not None
         settings = {"enable_thinking": rendering.enable_thinking, "control_tokens": rendering.control_tokens}
         model = self.source.model.model_copy(update=settings)
@@ -59,7 +59,7 @@ class _Source:
 def declare(model: ModelSection, directory: str, protocol: Protocol) -> Declared:
     """What the configuration says of the model.
 
-    A directory's fingerprint counts `model.dtype`; `auto`, which only the server could resolve, counts as a word of
+    A directory's fingerprint counts `model.dtype`; `auto`, which only the server could resolve, has an identity of
     its own. Raises `ConfigError` when the protocol needs a tokenizer and none is available.
     """
     return replace(_declared(model, directory, protocol), source=_Source(model, directory, protocol))

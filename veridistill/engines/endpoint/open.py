@@ -85,7 +85,7 @@ async def listed(
 ) -> dict[Server, str]:
     """Find the model among those that each server lists; returns the servers that serve other weights, and what.
 
-    A server without a listing is taken at its word, but not for a trained model. A server that lists a model of
+    A server without a listing is trusted, but not for a trained model. A server that lists a model of
     another round is one that serves other weights now. Raises one `ConfigError` for all servers that are unreachable,
     refuse the key or list something else.
     """
@@ -187,7 +187,7 @@ def _names(models: Sequence[Mapping[str, Any]]) -> str:
 def _models(listing: Any) -> list[dict[str, Any]]:
     data = listing.get("data") if isinstance(listing, dict) else None
     if not isinstance(data, list):
-        raise BadAnswer(Answer("broken", "200 with something else than a listing of models"))
+        raise BadAnswer(Answer("broken", "status 200, but not a list of models"))
     return [model for model in data if isinstance(model, dict)]
 
 
@@ -204,7 +204,7 @@ def context_length(model: Mapping[str, Any]) -> int | None:
 async def _tried(
     session: "aiohttp.ClientSession", server: Server, form: Form, call: Call, key: Key
 ) -> str | None:
-    """What is wrong with a server, or None. A server that is merely busy or slow passes: the run copes with that."""
+    """What is wrong with a server, or None. A server that is only busy or slow passes: the run can handle that."""
     answer = Answer("broken", "nothing")
     broken = 0
     for _ in range(_TRIES):

@@ -1,8 +1,8 @@
-"""Several servers as one: which of them takes the next call, and which are out of service for now.
+"""Several servers as one: which of them gets the next call, and which are temporarily out of service.
 
 Calls with the same key go to the same server, where the prefix of their prompts is cached (rendezvous hashing, Thaler
 and Ravishankar 1998), and spill to the least loaded one when that is full. A server that faults several times in a row
-without moving a token is quarantined and probed until it moves one. The pool knows nothing of HTTP or of replies.
+without sending a token is quarantined and probed until it sends one. The pool does not deal with HTTP or replies.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Server:
 
 @dataclass(slots=True)
 class Faults:
-    """What went wrong with one request. `open` are faults, with their weights, that were not charged to it yet."""
+    """The faults of one request. `open` are those, with their weights, that were not charged to it yet."""
 
     open: list[tuple[Server, float, float]] = field(default_factory=list)
     charged: float = 0.0
@@ -56,7 +56,7 @@ class Faults:
         self.total += 1
 
     def charge(self) -> float:
-        """The weight of the faults after which the same server moved tokens: those are the request's own."""
+        """The weight of the faults after which the same server sent tokens: those are charged to the request."""
         self.charged += sum(weight for server, at, weight in self.open if server.moved_at > at)
         self.open = [fault for fault in self.open if fault[0].moved_at <= fault[1]]
         return self.charged
@@ -144,7 +144,7 @@ class Pool:
     # What the servers did.
 
     def moved(self, server: Server, now: float) -> None:
-        """It moved a token, so it is alive."""
+        """It sent a token, so it is alive."""
         server.moved_at = self.moved_at = now
         server.faults = server.pushbacks = 0
         if not server.in_service:
@@ -159,7 +159,7 @@ class Pool:
         self._hand_out()
 
     def pushed_back(self, server: Server, started: float, wait: float | None) -> None:
-        """It answered that it is busy: ask it less, and not before `wait` seconds, or a pause that grows."""
+        """It answered that it is busy: reduce its width, and pause for `wait` seconds, or for a growing time."""
         loop = asyncio.get_running_loop()
         if self.shrink(server, started):
             server.pushbacks = min(server.pushbacks + 1, 16)

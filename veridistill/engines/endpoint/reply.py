@@ -1,4 +1,4 @@
-"""A streamed reply, put together: server-sent events to JSON, JSON to text, ids and counts.
+"""Assembles a streamed reply: server-sent events to JSON, JSON to text, ids and counts.
 
 Servers give reasoning inline, as `reasoning` or as `reasoning_content`; here it always ends up as the model wrote it,
 `<think>` and `</think>` included, closed only if the reply went on after it. `decide` reads the reply.
@@ -67,9 +67,9 @@ class Reply:
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):
-            raise broken(f"an event that is no JSON: {data[:80]!r}") from None
+            raise broken(f"an event that is not JSON: {data[:80]!r}") from None
         if not isinstance(event, dict):
-            raise broken(f"an event that is no object: {data[:80]!r}")
+            raise broken(f"an event that is not an object: {data[:80]!r}")
         if event.get("error"):
             raise BadAnswer(_error(event["error"]))
         return self.add(event)
@@ -107,7 +107,7 @@ class Reply:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing that matters can follow: the stream said so, or gave a finish reason."""
+        """Whether the reply is complete: the stream ended, or gave a finish reason."""
         return self.done or self.finish_reason is not None
 
     def check(self) -> None:

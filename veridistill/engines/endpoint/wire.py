@@ -1,7 +1,7 @@
-"""HTTP to one OpenAI-compatible server: its address, one streamed request, nothing about which server or how often.
+"""HTTP to one OpenAI-compatible server: its address, one streamed request. `pool` chooses servers, `engine` retries.
 
-`exchange` either brings a whole `Reply` or raises `BadAnswer` with what the server said. The API key is sent in a
-header and stands in no message.
+`exchange` returns a complete `Reply` or raises `BadAnswer` with what the server said. The API key is sent in a
+header and is in no message.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ def base_url(url: str) -> str:
         usable = False
     if not usable:
         raise ConfigError(
-            f"engine.urls: {url!r} is no http address; give one such as http://127.0.0.1:8000/v1"
+            f"engine.urls: {url!r} is not an http address; give one such as http://127.0.0.1:8000/v1"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
-            f"engine.urls: the address of {parts.hostname} must hold no user, password, query or fragment; "
+            f"engine.urls: the address of {parts.hostname} must not contain a user, password, query or fragment; "
             "give a key by the environment variable that engine.api_key_env names"
         )
     path = re.sub(r"/(chat/completions|completions|models)$", "", parts.path.rstrip("/"))
@@ -74,7 +74,7 @@ class Key:
 
 
 def open_session(key: Key) -> "aiohttp.ClientSession":
-    """A session without cookies, proxies and limits of its own: the pool limits how much is asked at once."""
+    """A session without cookies, proxies or connection limits: the pool limits the number of calls."""
     try:
         import aiohttp
     except ImportError:
@@ -135,7 +135,7 @@ async def _read(
         moved(reply.num_tokens)
         return
     if "html" in response.content_type:
-        raise broken(f"200 with a page of HTML: {(await _text(response))[:_STATUS_KEPT]}")
+        raise broken(f"status 200 with a page of HTML: {(await _text(response))[:_STATUS_KEPT]}")
     loop, events, whole = asyncio.get_running_loop(), Events(), False
     async for piece in response.content.iter_any():
         for data in events.feed(piece):
@@ -195,4 +195,4 @@ async def get_json(
         try:
             return json.loads(await response.read())
         except (ValueError, RecursionError):
-            raise broken("200 with something else than JSON") from None
+            raise broken("status 200, but not JSON") from None

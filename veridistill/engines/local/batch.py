@@ -19,7 +19,7 @@ from veridistill.records import Sampling
 class Row:
     """One sequence to decode.
 
-    `sampled` are the tokens that it had when it was evicted from the batch, from which it goes on; `born` is the
+    `sampled` are the tokens that it had when it was evicted from the batch, from which it continues; `born` is the
     batch's step count at its first token.
     """
 
@@ -131,7 +131,7 @@ class Batch:
         return tokens
 
     def evict(self) -> list[Row]:
-        """Take out the half of the rows that has sampled least, to go on later, and give their memory back."""
+        """Take out the half of the rows that has sampled least, to be continued later, and free their memory."""
         order = sorted(range(len(self.rows)), key=lambda index: self.count(self.rows[index]))
         indices = order[: (len(order) + 1) // 2]
         rows = [self.rows[index] for index in indices]

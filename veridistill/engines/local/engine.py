@@ -3,7 +3,7 @@
 `LocalEngine` renders prompts with the chat template, hands them to one worker thread and turns sampled ids
 into replies (`worker`, which decodes a `batch` of rows). The event loop never waits for the model.
 
-Contents are data: an added token such as `<|im_end|>` or `<think>` inside a message is broken by a
+Messages are data: an added token such as `<|im_end|>` or `<think>` inside a message is broken by a
 zero-width joiner before the prompt is rendered, so the prompt's control ids are the template's own.
 """
 
@@ -85,7 +85,7 @@ class LocalEngine:
         return cls(model, checkpoint, resolved, batch_size, seeded, context)
 
     def rendered(self, rendering: Rendering) -> Rendered:
-        """The same weights, in the same batch, with prompts rendered otherwise."""
+        """The same weights, in the same batch, with prompts rendered differently."""
         other = self._checkpoint.rendered(rendering)
         self._guards.append(other.prompts.guard)
         generate = partial(self._generate, other.prompts)
@@ -144,7 +144,7 @@ class LocalEngine:
         )
 
     async def close(self) -> None:
-        """Stop the worker and drop the weights; calls under way fail with `EngineDown`."""
+        """Stop the worker and drop the weights; running calls fail with `EngineDown`."""
         self._stats, worker, self._worker = self.stats(), self._worker, None
         if worker is not None:
             await asyncio.to_thread(worker.stop)

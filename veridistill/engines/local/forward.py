@@ -1,7 +1,7 @@
 """One forward pass of a transformers model with a key-value cache, under whichever name the model takes it.
 
 transformers 5.24 renamed the argument `past_key_values` (of some recurrent models `cache_params`) to `cache`; the old
-names warn from then on, and earlier versions do not know the new one. Nothing else in the package names the argument.
+names warn from then on, and earlier versions do not have the new one. Nothing else in the package names the argument.
 """
 
 import inspect

@@ -3,7 +3,7 @@
 Keys and values are kept left-aligned in preallocated slots (`Slots`), so a row's position is its slot
 index, nothing is concatenated while decoding and a freed slot is filled by moving the last row into it.
 Models whose state does not fit that shape (recurrent or chunked layers, unusual masks) are decoded row by
-row, each row with the model's own cache (`RowByRow`): slow and right. `pool_for` chooses by comparing both
+row, each row with the model's own cache (`RowByRow`): slow but correct. `pool_for` chooses by comparing both
 on a short probe. Which rows there are is up to `batch`.
 """
 

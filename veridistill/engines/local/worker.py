@@ -65,7 +65,7 @@ class Worker:
         try:
             self._serve()
             ended = EngineDown("the local engine was closed")
-        except Exception as failure:  # the engine boundary: whatever the model raised ends the engine
+        except Exception as failure:  # the engine boundary: any error of the model ends the engine
             ended = EngineDown(
                 f"the local engine failed: {type(failure).__name__}: {failure}{_advice(failure)}"
             )

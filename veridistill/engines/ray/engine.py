@@ -1,6 +1,6 @@
 """The cluster as an engine: a pool of Ray actors, each holding another engine (`replica`).
 
-`RayEngine` is what the driver sees; behind it a `Pool` owns all replicas and calls on an event loop of its own, so that
+`RayEngine` is what the driver sees; behind it a `Pool` owns all replicas and calls on its own event loop, so that
 callers may come from any loop.
 
 Every replica lies on one node and is given all the GPUs its engine needs; vLLM shards the weights over them with its

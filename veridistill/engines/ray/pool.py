@@ -61,7 +61,7 @@ class Pool:
         try:
             await asyncio.wait_for(self._placed.wait(), _PLACING)
         except TimeoutError:
-            raise cluster.no_room(self._demand, f"was not given room within {_PLACING:.0f} s") from None
+            raise cluster.no_room(self._demand, f"did not get resources within {_PLACING:.0f} s") from None
         await self._opening.wait()
         if self._first is None:
             assert self._ended is not None
@@ -69,7 +69,7 @@ class Pool:
         return self._first
 
     async def describe(self, rendering: Rendering) -> Described:
-        """What a replica says of its weights with prompts rendered otherwise. Raises `EngineDown` when none can."""
+        """What a replica reports about its weights under another rendering. Raises `EngineDown` when none can."""
         from ray.exceptions import RayError
 
         last = "none is ready"
@@ -86,7 +86,7 @@ class Pool:
     # A replica's life.
 
     async def _supervise(self, replica: Held) -> None:
-        """Give a replica life after life until it is given up."""
+        """Restart a replica each time it dies, until it is given up."""
         from ray.exceptions import RayError
 
         last = ""
@@ -155,9 +155,7 @@ class Pool:
             if call.deaths < _DEATHS:
                 self.dispatch(call)
             else:
-                deliver(
-                    [(call, EngineDown(f"{_DEATHS} replicas died while they held one and the same call"))]
-                )
+                deliver([(call, EngineDown(f"{_DEATHS} replicas died with the same call"))])
 
     def _settle(self, replica: Held, report: Report) -> None:
         """Deliver a report's outcomes. Raises the engine's `EngineDown`; those calls stay with the replica."""
@@ -238,7 +236,7 @@ class Pool:
         """Send a message and see that it arrives.
 
         Ray promises no order between messages to an actor, so a cancellation waits for the confirmation of its request.
-        A message that is lost with its actor is made good by `_left`; the callers of one that the actor cannot read
+        A message that is lost with its actor is repeated by `_left`; the callers of one that the actor cannot read
         fail.
         """
         from ray.exceptions import RayActorError

@@ -1,6 +1,6 @@
 """What runs inside a Ray actor: another engine, asked in batches.
 
-A call to an actor costs about a millisecond of CPU whatever is in it, so requests and replies travel in groups: `put`
+A call to an actor costs about a millisecond of CPU whatever its size, so requests and replies are sent in groups: `put`
 brings all requests of one turn of the driver's event loop, `take` waits for replies and returns all that are ready.
 This module needs no Ray. `routing` chooses the replica for a request, `pool` deals with deaths.
 """

@@ -1,6 +1,6 @@
 """A make-believe model: replies by rates, for every role of the method.
 
-A `Script` solves, infers questions and judges. Its candidates carry a mark, a number from 0 to 1 that stands for their
+A `Script` solves, infers questions and judges. Its candidates carry a mark, a number from 0 to 1 that represents their
 quality (right from 0.5); its judges read the mark in the text they are shown, so wrong candidates are rejected more
 often, as a real judge would. Each reply is a function of (messages, sampling, seed). Engine and time are left to
 `engine` and `clock`. Standard library only (PyYAML to read a script from a file).

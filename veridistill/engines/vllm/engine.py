@@ -1,8 +1,8 @@
-"""The engine for GPUs: vLLM in this program, its model in processes of their own.
+"""The engine for GPUs: vLLM in this program, its model in separate processes.
 
 `VllmEngine` renders prompts by the checkpoint's own tokenizer and chat template and hands vLLM token ids, so that
 prompts, texts and fingerprints are those of `local` for the same files. vLLM schedules, batches and caches prefixes;
-it applies no default of its own: every sampling field is sent with each request. It is loaded in `load`, which blocks
+none of its defaults is applied: every sampling field is sent with each request. It is loaded in `load`, which blocks
 and may run in any thread; after that one event loop uses the engine.
 """
 
@@ -40,8 +40,8 @@ _ENVIRONMENT = {
 }
 _BATCHED_TOKENS = 8192
 _FEW_CPUS = 8
-_ATTEMPTS = 3  # of one request that vLLM ends with an error of its own
-_FAILED_IN_A_ROW = 16  # requests given up without a reply between them: then it is not the requests
+_ATTEMPTS = 3  # of one request that vLLM itself ends with an error
+_FAILED_IN_A_ROW = 16  # requests given up without a reply between them: then the requests are not the cause
 
 
 class VllmEngine:
@@ -160,7 +160,7 @@ class VllmEngine:
         """One sampled reply.
 
         Raises `RequestRefused` when the context leaves no room for a token or vLLM fails at this request again and
-        again, `ConfigError` for a temperature and the like that vLLM takes in no request.
+        again, `ConfigError` for sampling fields that vLLM never accepts.
         """
         return await self._generate(self.prompts, messages, sampling, seed)
 
@@ -179,7 +179,7 @@ class VllmEngine:
         self._failed += 1
         what = f"vLLM ended the request {_ATTEMPTS} times with finish reason {reason}"
         if self._failed > _FAILED_IN_A_ROW:
-            raise EngineDown(f"{self._failed} requests in a row failed: {what}; its own messages say why")
+            raise EngineDown(f"{self._failed} requests in a row failed: {what}; see vLLM's own messages")
         raise RequestRefused(what)
 
     async def _asked(self, ids: tuple[int, ...], sampling: Sampling, seed: int) -> Any:
@@ -227,8 +227,8 @@ class VllmEngine:
             params = self._params(sampling, len(ids), seed)
         except (VLLMClientError, ValueError) as error:
             raise ConfigError(
-                f"vLLM does not sample so ({line_of(error)}); change it in the sections that ask (generate, judge,"
-                " evaluation)"
+                f"vLLM does not accept these sampling fields ({line_of(error)}); change them in the sections that use"
+                " them (generate, judge, evaluation)"
             ) from None
         try:
             async for output in self._llm.generate(prompt, params, name, lora_request=self._lora):
@@ -236,7 +236,7 @@ class VllmEngine:
                     return output.outputs[0]
         except (VLLMClientError, ValueError) as error:
             raise RequestRefused(f"vLLM refused the request ({line_of(error)})") from None
-        except Exception as error:  # the engine boundary: whatever else vLLM raised ends the engine
+        except Exception as error:  # the engine boundary: any other error of vLLM ends the engine
             raise self._down(error) from error
         raise EngineDown("vLLM ended a request without an answer")
 
@@ -274,10 +274,10 @@ class VllmEngine:
     def _down(self, error: Exception) -> EngineDown:
         ended = [f"{p.name} ended with exit status {p.exitcode}" for p in self._processes if p.exitcode]
         killed = any(process.exitcode == -signal.SIGKILL for process in self._processes)
-        memory = " (the system kills what uses too much memory)" if killed else ""
+        memory = " (the system kills processes when memory runs out)" if killed else ""
         return EngineDown(
-            f"vLLM died: {', '.join(ended) or line_of(error).rstrip('.')}{memory}. What it wrote before says why; "
-            "the same command goes on from here"
+            f"vLLM died: {', '.join(ended) or line_of(error).rstrip('.')}{memory}. See vLLM's own messages for the "
+            "reason; the same command resumes the run"
         )
 
     def _count(self, **more: int) -> None:
@@ -288,7 +288,7 @@ class VllmEngine:
         return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
 
     async def close(self) -> None:
-        """End vLLM's processes, and with them the weights; calls under way fail with `EngineDown`."""
+        """End vLLM's processes, and with them the weights; running calls fail with `EngineDown`."""
         if self._closed:
             return
         self._closed = True

@@ -40,7 +40,7 @@ def start(settings: dict[str, Any], watcher: "subprocess.Popen[bytes]") -> tuple
         watcher.wait()
         _join(_processes(others), _GRACE)
         raise ConfigError(
-            f"engine.kind=vllm cannot serve {where} ({_reason(error)}); what vLLM wrote before says more. "
+            f"engine.kind=vllm cannot serve {where} ({_reason(error)}); see vLLM's own messages. "
             "Less memory is needed with a smaller engine.max_model_len, engine.max_num_seqs or engine.gpu_memory"
         ) from None
 

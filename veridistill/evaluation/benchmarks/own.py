@@ -38,7 +38,7 @@ def load(path: Path, limit: int | None = None, benchmark: str | None = None) -> 
     for row in jsonl.read(path):
         problem, found = _parse(row, name)
         if problem is not None and problem.problem_id in first:
-            found = [f"id {problem.problem_id!r} is used before, in line {first[problem.problem_id]}"]
+            found = [f"id {problem.problem_id!r} is already used in line {first[problem.problem_id]}"]
         for fault in found:
             faults.add(row.number, fault)
         if problem is not None:
@@ -97,7 +97,7 @@ def _problem(record: dict[str, Any], benchmark: str) -> Problem:
         question = with_options(question, options)
     # A reference must be right when it is given as the answer.
     elif not KINDS[kind](reference, reference):
-        raise _Fault(f"answer {record['answer']!r} is no reference of kind {kind}")
+        raise _Fault(f"answer {record['answer']!r} is not a reference of kind {kind}")
     return Problem(
         problem_id=without_surrogates(str(record["id"])),
         benchmark=benchmark,
@@ -112,7 +112,7 @@ def _problem(record: dict[str, Any], benchmark: str) -> Problem:
 
 def _choices(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
-        raise _Fault(f"choices must be a list of texts; found {shown(value)}")
+        raise _Fault(f"choices must be a list of strings; found {shown(value)}")
     if not 2 <= len(value) <= len(LETTERS):
         raise _Fault(f"choices must be 2 to {len(LETTERS)}; found {len(value)}")
     return tuple(without_surrogates(one) for one in value)
@@ -153,12 +153,12 @@ def _tests(record: dict[str, Any]) -> str:
         raise _Fault(f"tests.entry must name the function to call; found {shown(entry)}")
     cases = tests.get("cases")
     if not isinstance(cases, list) or not cases:
-        raise _Fault(f"tests.cases must be a list that is not empty; found {shown(cases)}")
+        raise _Fault(f"tests.cases must be a non-empty list; found {shown(cases)}")
     for number, case in enumerate(cases, 1):
         if not isinstance(case, dict) or not all(
             isinstance(case.get(key), str) for key in ("input", "output")
         ):
             raise _Fault(
-                f"tests.cases: number {number} must have input and output, both text; found {shown(case)}"
+                f"tests.cases: case {number} must have input and output, both text; found {shown(case)}"
             )
     return json.dumps(tests)

@@ -125,7 +125,7 @@ def problems(
         if problem is None or row.faults:
             continue
         if first.setdefault(problem.problem_id, place) != place:
-            faults.add(place, f"id {problem.problem_id!r} is used before, in {first[problem.problem_id]}")
+            faults.add(place, f"id {problem.problem_id!r} is already used in {first[problem.problem_id]}")
         found.append(problem)
     where, whole = benchmark.source.hub_id, "give the whole, unchanged data set"
     if count != benchmark.num_rows:
@@ -216,7 +216,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             for number, record in enumerate(records, 1):
                 yield Row(path, number, record)
     except pa.ArrowException as error:
-        raise ConfigError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise ConfigError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {

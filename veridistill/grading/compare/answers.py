@@ -64,7 +64,7 @@ FINAL: dict[Kind, Callable[[str], str | None]] = {
     "exact": stated_or_boxed,
     "code": code.answer_of,
 }
-"""Where the final answer of each kind stands in the text after the reasoning; multiple choice has rules of its own."""
+"""Where the final answer of each kind stands in the text after the reasoning; multiple choice has its own rules."""
 
 _STATEMENT = re.compile(r"(?:answer|option|choice)(?:\s+is)?\s*[:：=]?\s*", re.IGNORECASE)
 _ANSWER_LINE = re.compile(

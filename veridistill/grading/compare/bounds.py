@@ -1,4 +1,4 @@
-"""What is not worth a try: answers whose size or depth no computer will see to the end. Pure."""
+"""What is not tried: answers whose size or depth no computer could evaluate. Pure."""
 
 import re
 
@@ -10,9 +10,9 @@ _HUGE_FACTORIAL = re.compile(r"(?<![0-9.])[0-9]{5,}\s*\)?\s*!|!\s*!\s*!|\)\s*!\s
 
 
 def beyond(text: str) -> str:
-    """Why no computer will evaluate a value, or empty: so that a power tower costs a look and not a time limit.
+    """Why no computer could evaluate a value, or empty: so that a power tower is refused at once, not at a time limit.
 
-    What passes and is too much all the same ends at the worker's limits.
+    What passes and is still too large ends at the worker's limits.
     """
     depth = deepest = 0
     for token in TOKEN.finditer(text):

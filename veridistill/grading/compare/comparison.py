@@ -1,7 +1,7 @@
 r"""Comparing an answer with a reference, by kind, and whether a reference can be read. Pure: nothing is ever evaluated.
 
-Whether two expressions are equal, where that takes algebra, is left open (None) for `mathcheck`, in processes of its
-own. Finding the answer in a reply is left to `answers`, running code to `programs`.
+Whether two expressions are equal, where that needs algebra, is left open (None) for `mathcheck`, in separate
+processes. Finding the answer in a reply is left to `answers`, running code to `programs`.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def same_choice(answer: str, reference: str) -> bool:
 
 
 def same_math(answer: str, reference: str) -> bool | None:
-    """True or False where text and numbers settle it, None where it takes algebra."""
+    """True or False where text and numbers decide it, None where it needs algebra."""
     if bounds.beyond(answer) or bounds.beyond(reference):
         return alike(answer, reference) or None
     return expressions.same(answer, reference, lambda found, wanted: None)
@@ -45,7 +45,7 @@ KINDS: dict[str, Callable[[str, str], bool | None]] = {
 
 
 def fault(problem: Problem) -> str | None:
-    """Why the problem's reference cannot be read, whatever the answers; empty when it can, None: takes a parser."""
+    """Why the problem's reference cannot be read, for any answer; empty when it can, None: needs a parser."""
     reference = problem.reference
     if len(reference) > MAX_ANSWER:
         return f"a reference of {len(reference):,} characters is longer than the {MAX_ANSWER:,} that are read"

@@ -106,7 +106,7 @@ def _outer(text: str) -> tuple[str, str, str]:
 def _assignment(text: str) -> tuple[str, str]:
     r"""The name and the value of `x = 5`, `f(x) = x^2`, `x \in [0, 1]`, `x = 1/2 = 0.5`; `2 + 3 = 5` is 5.
 
-    An equation in earnest, `x^2 + y^2 = 1`, is a value of its own: it is not the 1 at its end.
+    A real equation, `x^2 + y^2 = 1`, is itself the value: it is not the 1 at its end.
     """
     exact, _, about = text.partition(r"\approx")
     if about:

@@ -1,4 +1,4 @@
-r"""LaTeX as text: what changes only its looks is taken off. Pure; what the text means is left to `expressions`."""
+r"""LaTeX as text: formatting is removed. Pure; what the text means is left to `expressions`."""
 
 import re
 
@@ -41,7 +41,7 @@ CLOSE = {")", "]", "}", r"\}", r"\rbrace", r"\rangle"}
 
 
 def plain(text: str) -> str:
-    r"""LaTeX without what changes only its looks: `$`, spaces, `\left`, `\dfrac`, `\text{}`, a final dot."""
+    r"""LaTeX without formatting: `$`, spaces, `\left`, `\dfrac`, `\text{}`, a final dot."""
     if len(text) > MAX_ANSWER:
         return ""
     text = re.sub(r"\\(?:left|right|displaystyle|big[lr]?|Big[lr]?)(?![a-zA-Z])", "", unwrapped(text))
@@ -75,7 +75,7 @@ def words(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """LaTeX that means the same, without what changes only its looks; words and units stay."""
+    """Equivalent LaTeX without formatting; words and units stay."""
     # White space first: patterns that allow for any of it would take cubic time.
     text = " ".join(_LOOKS.sub("", unmarked(text.translate(_UNICODE).replace(r"\$", DOLLAR))).split())
     text = _WHOLE_TEXT.sub(r"\1", text) if _WHOLE_TEXT.fullmatch(text) else text
@@ -86,5 +86,5 @@ def tidy(text: str) -> str:
 
 
 def alike(answer: str, reference: str) -> bool:
-    """The same text but for its looks. A gap between digits is no look: `1 2` is not 12."""
+    """The same text apart from formatting. A gap between digits is not formatting: `1 2` is not 12."""
     return plain(answer) == plain(reference) != "" and len(GAP.findall(answer)) == len(GAP.findall(reference))

@@ -185,7 +185,7 @@ def known(text: str) -> Unit | None:
     factors = _factors(text.strip().removesuffix("."))
     if len(factors) == 1 and factors[0].power == 1:
         return _single(factors[0].name)
-    # Alone a temperature has a zero of its own; in a product it is a difference.
+    # Alone a temperature has its own zero; in a product it is a difference.
     unit = Unit({}) if factors else None
     for factor in factors:
         single = _single(factor.name)

@@ -125,7 +125,7 @@ def quantity(text: str) -> Quantity:
     differential = bare and "\\int" in text
     if angle or letter or differential or _NO_UNIT.search(unit):
         return Quantity(text, currency)
-    # "Units" are none in particular.
+    # The word "units" names no particular unit.
     return Quantity(found["value"].strip(), currency if "unit" in unit else unit, bare)
 
 
@@ -164,7 +164,7 @@ def same_value(answer: str, reference: str, equal: Equal) -> bool | None:
         return _by_notation(found.value, wanted.value, equal)
     if same_number(one, other):
         return True
-    # 50 % is 0.5, whichever side says so.
+    # 50 % is 0.5, on either side.
     if (found.unit == "%") != (wanted.unit == "%"):
         return one.value == other.value * (100 if found.unit == "%" else Fraction(1, 100))
     return False
@@ -243,7 +243,7 @@ def same_number(one: Number, other: Number) -> bool:
 
 
 def _words(answer: str, reference: str) -> bool | None:
-    r"""Whether two answers in words are the same, but for case; None when the reference is not words."""
+    r"""Whether two answers in words are the same, ignoring case; None when the reference is not words."""
     if not _is_words(reference):
         return None
     found, wanted = (plain(text).casefold().strip("().") for text in (answer, reference))

@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Command:
-    """A process to start. `descriptors` are open here and are passed on; whoever starts it closes them."""
+    """A process to start. `descriptors` are open here and are passed on; the caller closes them after the start."""
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
@@ -57,12 +57,12 @@ work."""
 
 
 def bubblewrap(python: Interpreter, limits: Limits, worker: int) -> Command:
-    """Namespaces of its own: no network, no other process, a root with Python in it, and nothing writable."""
+    """Separate namespaces: no network, no other process, a root with Python in it, and nothing writable."""
     tool = _bwrap()
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     options += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]
     if os.geteuid() == 0:
-        # Root mounts and then becomes nobody; in a user namespace it would be root to the kernel under another name.
+        # Root mounts and then changes its user id; in a user namespace it would still be root to the kernel.
         options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         options += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
@@ -91,7 +91,7 @@ def landlock(python: Interpreter, limits: Limits, worker: int) -> Command:
         # The limit counts all of the user's threads, not those of the program alone.
         settings = settings_of(python, limits, worker, **files, threads=8192)
         return Command((*_STACK, *_python(python.executable, settings)), dict(_ENVIRONMENT))
-    # The new user may not be let into the directory above Python's: an open descriptor is a way in that needs none.
+    # The new user may have no access to the directory above Python's; an open descriptor needs none.
     prefix = python.prefixes[0]
     opened = os.open(prefix, os.O_PATH | os.O_DIRECTORY)
     where = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 16)  # above the child's own

@@ -204,7 +204,7 @@ def serve(settings: dict[str, Any]) -> None:
 def watch(child: int, control: int) -> dict[str, Any]:
     """Wait for the child's end, or go with it when the other side is gone.
 
-    No clock runs here: the kernel ends what takes too much, and whether a program sleeps is seen from outside alone.
+    No clock runs here: the kernel ends what takes too much, and whether a program sleeps is checked only from outside.
     """
     handle = os.pidfd_open(child)
     poll = select.poll()
@@ -278,7 +278,7 @@ def _open(file: Any, *arguments: Any, **options: Any) -> Any:
 def answer(main: types.ModuleType, entry: str, given: bytes) -> None:
     """Call the entry with one argument a line and leave the result, as JSON, in descriptor 3.
 
-    The process ends at once: what threads the program left is of no matter.
+    The process ends at once: threads that the program left are ignored.
     """
     arguments = [json.loads(line) for line in given.decode("utf-8").split("\n")]
     solution = getattr(main, "Solution", None)

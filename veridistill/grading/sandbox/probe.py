@@ -1,4 +1,4 @@
-"""Finding a way of confinement that works on this machine: each is attacked once, by a job that must be contained."""
+"""Finding a confinement that works on this machine: each is attacked once, by a job that must be contained."""
 
 import json
 import os

@@ -61,7 +61,7 @@ class Sandbox:
             await self._frame()
 
     async def run(self, given: bytes) -> Run:
-        """Run one test in a process of its own. Raises OSError or EOFError when the server is lost.
+        """Run one test in a separate process. Raises OSError or EOFError when the server is lost.
 
         After a test that this ended by the clock (asleep, or unfinished) the sandbox takes no other.
         """
@@ -110,7 +110,9 @@ def _run(report: dict[str, Any], output: bytes, limits: Limits) -> Run:
     elif code == -signal.SIGKILL:
         # The program may send no signals and was within its limits: most likely the machine's memory is full.
         peak = int(report["peak"]) // _MIB
-        raise EOFError(f"the program was killed from outside, at {peak} MiB; is the machine out of memory?")
+        raise EOFError(
+            f"the program was killed from outside when it used {peak} MiB; is the machine out of memory?"
+        )
     elif code == OUT_OF_MEMORY:
         ending = "memory"
     elif code:
@@ -147,7 +149,7 @@ def _state(process: int, thread: int) -> str:
 async def opened(
     way: Backend, limits: Limits, worker: int = 0, python: Interpreter | None = None
 ) -> AsyncIterator[Sandbox]:
-    """A sandbox; whatever happens, its processes are gone afterwards. Raises OSError when it cannot be started.
+    """A sandbox; its processes have ended afterwards, in every case. Raises OSError when it cannot be started.
 
     `worker` numbers the sandboxes that are open at once; `python` is by default the one that runs veridistill.
     """

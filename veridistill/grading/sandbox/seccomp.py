@@ -2,7 +2,7 @@
 
 An allow list: what a contest program needs to compute, to read its input and to print. Not on it: another process
 (fork, exec), signals to anyone, the network, other processes' memory, mounts, namespaces, files to be made, kernel
-keys, io_uring, and whatever the kernel learns next. A denied call fails with EPERM where a program should learn of it,
+keys, io_uring, and all future calls. A denied call fails with EPERM where a program should learn of it,
 else with ENOSYS, on which libraries fall back to an older call.
 """
 
