@@ -149,6 +149,51 @@ def test_same(kind: str, answer: str, reference: str, right: bool | None) -> Non
     assert same(kind, answer, reference) is right
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"),
+    [
+        ("2", "2 hours", True),
+        ("120 minutes", "2 hours", True),
+        ("3", "3 apples", True),
+        ("3 apples", "3 apples", True),
+        ("500 centimeters", "5 meters", True),
+        (r"\$25", "25 dollars", True),
+        (r"90^\circ", "90 degrees", True),
+        ("12", "12 units", True),
+        ("3 pears", "3 apples", False),
+        ("4", "3 apples", False),
+        ("7", "7 January 2020", False),
+        ("7", "7 January", False),
+        ("3", "3 hundred", False),
+        ("Evelyn", "Evelyn", True),
+    ],
+)
+def test_a_reference_may_have_a_word_as_its_unit(answer: str, reference: str, right: bool) -> None:
+    assert same("math", answer, reference) is right
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ("pi", False),
+        ("factorial", False),
+        ("sqrt 2", False),
+        ("infinity", False),
+        ("is not the answer", False),
+        ("is wrong", False),
+        ("incorrect", False),
+        ("million euros", False),
+        ("dozen eggs", False),
+        ("apples", True),
+        ("pints", True),
+        ("maybes", True),
+        ("minutes", True),
+    ],
+)
+def test_words_that_change_a_number_are_no_label(words: str, label: bool) -> None:
+    assert (same("math", rf"3\text{{ {words}}}", "3") is True) is label
+
+
 def test_plain_keeps_commands_apart_from_letters() -> None:
     assert plain(r"\leftarrow x") == r"\leftarrowx"
 

@@ -6,6 +6,7 @@ An attack prints what it achieved; its expected output is what it would print ha
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -196,6 +197,31 @@ BUSY, ASLEEP = "while True: pass", "import time\ntime.sleep(60)"
 def test_a_program_that_computes_is_ended_by_its_processor_time_and_never_by_the_clock(way: Backend) -> None:
     done = run(way, BUSY, limits=Limits(cpu=1, idle=0.25))
     assert (done.ending, done.error[:4]) == ("timeout", "took"), done
+
+
+WARNED = """
+import resource, signal
+signal.signal(signal.SIGXCPU, lambda *_: print("ended by the kernel", flush=True))
+print(resource.getrlimit(resource.RLIMIT_CPU)[0], flush=True)
+while True: pass
+"""
+
+
+def test_the_time_used_ends_a_program_before_the_kernels_own_count_does(way: Backend) -> None:
+    done = run(way, WARNED, limits=Limits(cpu=1.5))
+    assert (done.ending, done.error[:4], done.output) == ("timeout", "took", b"4\n")
+
+
+def test_without_a_clock_of_the_program_the_kernel_ends_it(tmp_path: Path) -> None:
+    """In a process of its own, since the server forks and sets limits."""
+    code = (
+        "import os, resource, time\nfrom veridistill.grading.sandbox import inside\n"
+        "inside._processor_time = lambda child: 0.0\n"
+        "if (child := os.fork()) == 0:\n    resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\n    while True: pass\n"
+        "print(inside.watch(child, os.pipe()[0], 0.5)['code'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{-signal.SIGXCPU}\n"
 
 
 def test_a_program_that_sleeps_is_ended_though_it_takes_no_processor_time(way: Backend) -> None:

@@ -45,11 +45,9 @@ def _choice(text: str, options: Sequence[str]) -> str | None:
     boxed = math.answer_of(text)
     if boxed is not None:
         return chosen(boxed, options) or boxed
-    if stated := _stated(text):
-        letter = chosen(stated, options) or _explained(stated, options)
-    else:
-        letter = _headed(text, options) or _followed(text, options)
-    return letter or _worded(text, options)
+    stated = _stated(text)
+    letter = (chosen(stated, options) or _explained(stated, options)) if stated else None
+    return letter or _headed(text, options) or _followed(text, options) or _worded(text, options)
 
 
 def stated_or_boxed(text: str) -> str | None:
@@ -66,7 +64,7 @@ FINAL: dict[Kind, Callable[[str], str | None]] = {
 }
 """Where the final answer of each kind stands in the text after the reasoning; multiple choice has its own rules."""
 
-_STATEMENT = re.compile(r"(?:answer|option|choice)(?:\s+is)?\s*[:：=]?\s*", re.IGNORECASE)
+_STATEMENT = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is)?\s*[:：=]?\s*", re.IGNORECASE)
 _ANSWER_LINE = re.compile(
     r"(?:the\s+)?(?:(?:final|correct|exact|my)\s+)*answer(?:\s+is)?\s*[:：]\s*(?P<answer>.+)", re.IGNORECASE
 )
@@ -82,11 +80,15 @@ _LINE_ALONE = re.compile(
 )
 # What takes an answer back, or names another one.
 _DOUBT = re.compile(
-    r"\b(?:but|however|wait|actually|unsure|sure|instead|hmm+|reconsider\w*|recheck\w*|correction|sorry|mistake|or|not"
+    r"\b(?:but|however|wait|actually|unsure|sure|instead|hmm+|reconsider\w*|recheck\w*|correction|sorry|mistake|or|not|no(?=[,!.])"
     r"|second thought|alternatively|[A-Z]\)?\s+(?:is|was|seems?|must be|would be)\s+(?:the\s+|also\s+|more\s+)*"
     r"(?:correct|right|best|better|answer|likely))\b",
     re.IGNORECASE,
 )
+_CLAUSE = 200
+"""Characters behind the word answer in which another option is looked for."""
+_CLAUSE_END = re.compile(r"[.,;!?](?:\s|$)|\b(?:because|since|as|unlike)\b", re.IGNORECASE)
+_CAPITAL = re.compile(r"(?<![\w'’])[A-Z](?![\w'’])")
 
 
 def _last_line(text: str) -> str:
@@ -151,7 +153,18 @@ def _followed(text: str, options: Sequence[str]) -> str | None:
 
 def _confirmed(letter: str | None, explanation: str, options: Sequence[str]) -> str | None:
     """The letter, unless the explanation behind it takes it back or states another one."""
-    ends = [found.end() for found in _STATEMENT.finditer(explanation)]
-    words = {explanation[end : end + 20].partition(" ")[0].rstrip(".,;") for end in ends}
-    others = {chosen(word, options) for word in words} - {None, letter}
+    said = [explanation[found.end() :][:_CLAUSE] for found in _STATEMENT.finditer(explanation)]
+    others = {one for clause in said for one in _named(clause, options)} - {letter}
     return None if _DOUBT.search(explanation) or others else letter
+
+
+def _named(said: str, options: Sequence[str]) -> set[str]:
+    """The letters of the options that a clause such as `probably B` or `a dog for sure` names."""
+    clause = _CLAUSE_END.split(said, maxsplit=1)[0]
+    words = {clause.partition(" ")[0], *_CAPITAL.findall(clause)}
+    texts = {
+        text
+        for text in options
+        if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", clause, re.IGNORECASE)
+    }
+    return {letter for text in words | texts if (letter := chosen(text, options))}

@@ -3,25 +3,21 @@ r"""Reading what a final answer states: an integer, or the letter of an option. 
 import re
 from collections.abc import Sequence
 
+from veridistill.grading.compare import units
 from veridistill.grading.compare.exact import same_exact
 from veridistill.grading.compare.latex import MAX_ANSWER, unwrapped, words
 
 LETTER_ALONE = re.compile(r"[(\[]?[A-Z][)\]]?[.]?|[(\[][a-z][)\]]")
 LEAD = re.compile(r"[(\[]?[A-Za-z][)\].:]\s*(?=\S)")
 """An option's own letter in front of its text."""
-# Words behind a number that make another number of it, and so are no unit.
-_NO_UNIT = (
-    "pi|tau|phi|inf|infinity|sqrt|root|squared|cubed|factorial|hundred|thousand|million|billion|trillion|dozen|half|"
-    "mod|choose|over|plus|minus|times|and|or|to|by"
-)
 _INTEGER = re.compile(
     rf"""(?P<sign>[-+−–]?)\s*
         (?:\\?[$€£]\s*)?
         (?P<digits>[0-9]{{1,3}}(?:(?:,[0-9]{{3}})+|(?:\ [0-9]{{3}})+)|[0-9]+)
         (?:\.0*)?                          # a sentence's end, or 12.00
         (?:\s*(?:\\?%|°|\^\{{?\\circ\}}?))?
-        (?:\s+(?!(?:{_NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})      # 3 m, 3 cm^2, 3 km/h; not 3 x
-           (?:(?:\s+|\s*/\s*)(?!(?:{_NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})){{0,4}}(?:\^\{{?[23]\}}?)?)?
+        (?:\s+(?!(?:{units.NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})      # 3 m, 3 cm^2, 3 km/h; not 3 x
+           (?:(?:\s+|\s*/\s*)(?!(?:{units.NO_UNIT})\b)(?:[mgshLVNJWAK]\b|[A-Za-z]{{2,}})){{0,4}}(?:\^\{{?[23]\}}?)?)?
         \s*\.?""",
     re.VERBOSE,
 )

@@ -12,6 +12,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 Dimensions = Mapping[str, int]
+NO_UNIT = (
+    "pi|tau|phi|inf|infinity|sqrt|root|squared|cubed|factorial|hundred|thousand|million|billion|trillion|dozen|score|"
+    "half|mod|choose|over|plus|minus|times|and|or|to|by|january|february|march|april|may|june|july|august|september|"
+    "october|november|december"
+)
+"""Words behind a number that make another value of it, as an alternative of a pattern; none of them is a unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,10 @@ _CURRENCIES = {"＄": "$", "€": "€", "£": "£", "¥": "¥"}
 _CURRENCY = re.compile(
     r"(?P<sign>[-+]?)\s*(?P<before>[＄€£¥])?\s*(?P<value>.*?)\s*(?P<after>[＄€£¥])?", re.DOTALL
 )
-# Words that make another number of the one before them.
-_NO_UNIT = re.compile(
-    r"(?:hundred|thousand|million|billion|trillion|dozen|score|half|times|over|plus|minus|mod|squared|cubed)$",
-    re.IGNORECASE,
+_OTHER_NUMBER = re.compile(
+    rf"^(?:{units.NO_UNIT})\b|\b(?:{units.NO_UNIT})$|\b(?:not|wrong|incorrect)\b", re.IGNORECASE
 )
+"""The first or last word of a unit that makes another number, or a denial anywhere in it."""
 _SHORTEST_LABEL = 4
 """Letters of a word without markup that is taken for a label: `ab`, `xyz` are products."""
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
@@ -123,10 +122,15 @@ def quantity(text: str) -> Quantity:
     angle = unit == "deg" and _TRIGONOMETRY.search(text)
     letter = not bare and len(unit) == 1 and unit != "%" and units.known(unit) is None
     differential = bare and "\\int" in text
-    if angle or letter or differential or _NO_UNIT.search(unit):
+    if angle or letter or differential or _changes_number(unit):
         return Quantity(text, currency)
     # The word "units" names no particular unit.
     return Quantity(found["value"].strip(), currency if "unit" in unit else unit, bare)
+
+
+def _changes_number(unit: str) -> bool:
+    """Whether words behind a number make another number of it ("3 factorial", "5 million euros") or deny it."""
+    return _OTHER_NUMBER.search(unit) is not None
 
 
 def _spelled(unit: str) -> str:
@@ -243,7 +247,13 @@ def same_number(one: Number, other: Number) -> bool:
 
 
 def _words(answer: str, reference: str) -> bool | None:
-    r"""Whether two answers in words are the same, ignoring case; None when the reference is not words."""
+    r"""Whether two answers in words are the same, but for case; None when the reference is not words.
+
+    A number with a word behind it, such as `3 apples`, is a value with a unit.
+    """
+    value = quantity(reference).value
+    if value != reference and number(value) is not None:
+        return None
     if not _is_words(reference):
         return None
     found, wanted = (plain(text).casefold().strip("().") for text in (answer, reference))

@@ -9,6 +9,7 @@ A frame is 8 bytes of length, big-endian, and the data.
 """
 
 import builtins
+import contextlib
 import ctypes
 import errno
 import gc
@@ -16,6 +17,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import re
 import resource
@@ -24,6 +26,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 import types
 from typing import Any
 
@@ -43,6 +46,8 @@ _STARRED = (*_NAMED, "typing")
 _MAIN = "__main__"
 _STDIN = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _TAIL = 4096
+_TICK = 0.25
+"""Seconds at most between two looks at the processor time of a program."""
 OUT_OF_MEMORY = 112
 """The exit status of a program that ended because the kernel gave it no more memory."""
 
@@ -157,17 +162,17 @@ def _memory(data: bytes = b"") -> int:
     return descriptor
 
 
-def _content(descriptor: int, most: int, end: bool = False) -> bytes:
-    size = os.fstat(descriptor).st_size
-    start = max(0, size - most) if end else 0
+def _content(descriptor: int, start: int, most: int) -> bytes:
+    """Up to `most` bytes of a file from `start` on."""
     pieces = []
-    while start < size and most > 0:
-        piece = os.pread(descriptor, min(most, size - start), start)
-        if not piece:
-            break
+    while most > 0 and (piece := os.pread(descriptor, most, start)):
         pieces.append(piece)
         start, most = start + len(piece), most - len(piece)
     return b"".join(pieces)
+
+
+def _tail(descriptor: int) -> bytes:
+    return _content(descriptor, max(0, os.fstat(descriptor).st_size - _TAIL), _TAIL)
 
 
 def serve(settings: dict[str, Any]) -> None:
@@ -190,10 +195,10 @@ def serve(settings: dict[str, Any]) -> None:
         if child == 0:
             become(program, given, files, settings)
             return
-        report = watch(child, control)
-        printed = _content(files[3] if program["entry"] else files[1], settings["output"] + 1)
+        report = watch(child, control, settings["cpu"])
+        printed = _content(files[3] if program["entry"] else files[1], 0, settings["output"] + 1)
         size = max(os.fstat(files[1]).st_size, os.fstat(files[3]).st_size)
-        report |= {"size": size, "stderr": _content(files[2], _TAIL, end=True).decode("utf-8", "replace")}
+        report |= {"size": size, "stderr": _tail(files[2]).decode("utf-8", "replace")}
         for descriptor in files:
             os.close(descriptor)
         _write(answers, json.dumps(report).encode())
@@ -201,21 +206,36 @@ def serve(settings: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def watch(child: int, control: int) -> dict[str, Any]:
-    """Wait for the child's end, or go with it when the other side is gone.
+def watch(child: int, control: int, limit: float) -> dict[str, Any]:
+    """Wait for the child's end, or go with it when the other side is gone. End it after `limit` processor seconds.
 
-    No clock runs here: the kernel ends what takes too much, and whether a program sleeps is checked only from outside.
+    No wall clock runs here: whether a program sleeps is seen from outside alone.
     """
     handle = os.pidfd_open(child)
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(control, 0)
-    if handle not in dict(poll.poll()):
+    used = 0.0
+    while not (events := dict(poll.poll(1 + 1000 * min(_TICK, max(0.0, limit - used))))):
+        used = max(used, _processor_time(child))
+        if used >= limit:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    if handle not in events:
         os._exit(0)  # the kernel kills a child whose server is gone
     os.close(handle)
     _, status, usage = os.wait4(child, 0)
-    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+    cpu, peak = max(used, usage.ru_utime + usage.ru_stime), usage.ru_maxrss << 10
     return {"code": os.waitstatus_to_exitcode(status), "cpu": cpu, "peak": peak}
+
+
+def _processor_time(process: int) -> float:
+    """Seconds that all threads of a process have run; 0 where its clock cannot be read, and the kernel's limit remains.
+
+    The clock's number is that of clock_getcpuclockid(3): without /proc there is no other way to a live process's time.
+    """
+    with contextlib.suppress(OSError):
+        return time.clock_gettime((~process << 3) | 2)
+    return 0.0
 
 
 def become(program: dict[str, Any], given: bytes, files: list[int], settings: dict[str, Any]) -> None:
@@ -251,7 +271,7 @@ def become(program: dict[str, Any], given: bytes, files: list[int], settings: di
 
 def limit(settings: dict[str, Any]) -> None:
     """Limits of one process are limits of the program: it has no other."""
-    memory, output, cpu = settings["memory"], settings["output"] + 1, int(settings["cpu"])
+    memory, output, cpu = settings["memory"], settings["output"] + 1, kernel_cpu(settings["cpu"])
     # What is above the soft limit is for printing the traceback of a MemoryError.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory + (64 << 20)))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
@@ -261,6 +281,14 @@ def limit(settings: dict[str, Any]) -> None:
     most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     threads = settings["threads"] if most == resource.RLIM_INFINITY else min(settings["threads"], most)
     resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+
+
+def kernel_cpu(limit: float) -> int:
+    """The kernel's limit in processor seconds, for a program that `watch` does not end.
+
+    The kernel compares time sampled at its ticks, which on a busy machine exceeds the time used, by a fifth or more.
+    """
+    return math.ceil(2 * limit) + 1
 
 
 def filter_calls(code: bytes) -> None:

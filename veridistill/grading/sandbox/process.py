@@ -1,6 +1,6 @@
 """A sandbox from outside: starting it, giving it tests, and reporting what became of each; never a verdict.
 
-The kernel's limits on processor time, memory and output are set and reported by `inside`. A program that sleeps
+The limits on processor time, memory and output are enforced and reported by `inside`. A program that sleeps
 exceeds none of them, and is ended here. The state of its threads distinguishes it from one that waits for a processor:
 so a busy machine ends no program, and the clock ends only what does nothing.
 """
