@@ -1,6 +1,7 @@
 """An exam on the scripted engine: what is asked, and how replies, refusals and errors become attempts."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from veridistill.evaluation.exam import run_exam, unit_name
 from veridistill.evaluation.statistics import describe
 from veridistill.grading.graders import Graders
 from veridistill.prompts import PromptSet
-from veridistill.records import Attempt, Completion, GradeOutcome, Messages, Problem, Sampling
+from veridistill.records import Attempt, Completion, Grade, GradeOutcome, Messages, Problem, Sampling
 
 PROBLEMS = [Problem(f"p{i}", "bench", "integer", f"What is {i}+1?", str(i + 1)) for i in range(3)]
 SECTION = EvaluationSection(samples=4, temperature=0.5, max_tokens=99)
@@ -150,3 +151,50 @@ def test_the_ungraded_are_kept_apart_from_the_wrong() -> None:
         [Attempt("p", "b", i, None if o == "no_answer" else "x", o) for i, o in enumerate(outcomes)]
     )
     assert (made.ungraded, made.no_answer, made.refused, made.truncated) == (40, 20, 0, 0)
+
+
+def test_behind_a_slow_problem_wait_grades_alone(tmp_path: Path) -> None:
+    """The first problem is answered when all others have been graded; none of their replies is held by then."""
+    problems = [Problem(f"p{i}", "bench", "integer", f"What is {i}+1?", str(i + 1)) for i in range(8)]
+    held: list[str] | None = None
+
+    class Slow(ScriptedEngine):
+        async def generate(self, messages: Messages, sampling: Sampling, seed: int) -> Completion:
+            nonlocal held
+            if problems[0].question in messages[-1].content:
+                await ended.wait()
+                for _ in range(20):  # so that the last of the others comes to its end
+                    await asyncio.sleep(0)
+                gc.collect()
+                held = [one.response for one in gc.get_objects() if type(one) is Attempt and one.response]
+            return await super().generate(messages, sampling, seed)
+
+    ended, graded = asyncio.Event(), 0
+
+    class Counting(Graders):
+        async def grade(self, problem: Problem, text: str) -> Grade:
+            nonlocal graded
+            grade = await super().grade(problem, text)
+            graded += 1
+            if graded == 28:
+                ended.set()
+            return grade
+
+    async def run() -> list[list[Attempt]]:
+        journal = Journal(tmp_path / "journal.sqlite")
+        try:
+            served = Slow(Replies(lambda *_: boxed(1)), slots=64)
+            asker = Asker(
+                served, journal, Gate(64, "off"), BuildSection(speculation="off"), run_seed=0, window=8
+            )
+            async with Counting(workers=1) as graders:
+                return [one async for one in run_exam(problems, SECTION, COMPACT, asker, graders)]
+        finally:
+            await journal.close()
+
+    found = asyncio.run(run())
+    assert held == []
+    assert [one.problem_id for group in found for one in group] == [
+        f"p{i}" for i in range(8) for _ in range(4)
+    ]
+    assert {one.response for group in found for one in group} == {boxed(1).text}

@@ -87,6 +87,12 @@ def test_lazily_there_are_two_methods_and_they_answer_as_exhaustively(
             assert answer == other.answers[method], "the same candidate, grade and cost"
 
 
+def test_a_summary_needs_no_text_of_a_reply(whole: tuple[list[ttc.Answered], Asker]) -> None:
+    held = [one.without_text() for one in whole[0]]
+    assert {one.reply.text for one in held} == {""}
+    assert ttc.summary(held) == ttc.summary(whole[0])
+
+
 @pytest.mark.parametrize("speculation", ["idle", "off"])
 def test_order_speculation_and_audits_change_no_answer(
     tmp_path: Path, whole: tuple[list[ttc.Answered], Asker], speculation: str

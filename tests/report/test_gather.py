@@ -19,8 +19,8 @@ def test_a_reply_that_was_cut_and_asked_again_is_shown_as_it_counted(tmp_path: P
     with closing(sqlite3.connect(run.journal)) as journal, journal:
         journal.execute(
             "INSERT INTO replies (rowid, unit, model, key, status, role, path, finish_reason, prompt_tokens,"
-            " completion_tokens, text, context) SELECT -rowid, unit, model, key, status, role, path, 'length', 1, 1, ?,"
-            " 16 FROM replies",
+            " completion_tokens, text, context) SELECT rowid - 1000000, unit, model, key, status, role, path,"
+            " 'length', 1, 1, ?, 16 FROM replies",
             (zstandard.compress(b"cut"),),
         )
     assert examples(run) == before

@@ -12,7 +12,9 @@ from veridistill.records import Domain, Sampling
 
 
 def _listed(value: Any) -> Any:
-    """`a` and `a,b` are read as lists of texts."""
+    """`a` and `a,b` are read as lists of texts, and nothing or null as the empty list."""
+    if value is None or value == "":
+        return ()
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 

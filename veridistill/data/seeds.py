@@ -50,16 +50,17 @@ class Seeds:
     @property
     def num_near_duplicates(self) -> int:
         """Dropped because of an earlier question and not of a benchmark."""
-        return self._num_dropped(near=True)
+        return sum(rule == "near_duplicate" for rule in self._dropping_rules)
 
     @property
     def num_contaminated(self) -> int:
         """Dropped because of a benchmark's question."""
-        return self._num_dropped(near=False)
+        return sum(rule != "near_duplicate" for rule in self._dropping_rules)
 
-    def _num_dropped(self, near: bool) -> int:
-        rules = [overlap.rule for overlap in self.overlaps if overlap.action == "dropped"]
-        return sum((rule == "near_duplicate") is near for rule in rules)
+    @property
+    def _dropping_rules(self) -> list[str]:
+        """The rule behind each dropped question."""
+        return [overlap.rule for overlap in self.overlaps if overlap.action == "dropped"]
 
     def __iter__(self) -> Iterator[Seed]:
         return iter(self.seeds)

@@ -1,11 +1,14 @@
 """An exam: k samples of each problem, asked through the one path to a model, and graded.
 
 The prompt is the solve template of the problem's domain, the same as for generation, so that the model is evaluated
-with the prompt it was trained on. `grading` grades; `statistics` summarises.
+with the prompt it was trained on. `grading` grades; `statistics` summarises. While a problem waits for an earlier one,
+memory holds its grades alone: the replies are read from the journal again when the problem's turn comes.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from veridistill.calls.ask import Asker
@@ -13,9 +16,9 @@ from veridistill.config import EvaluationSection
 from veridistill.domains import DOMAINS
 from veridistill.errors import RequestRefused
 from veridistill.grading.graders import Graders, attempt
-from veridistill.lazy import Ask
+from veridistill.lazy import Ask, Call
 from veridistill.prompts import PromptSet, message
-from veridistill.records import Attempt, Completion, Messages, Problem, Sampling
+from veridistill.records import Attempt, Completion, Messages, Path, Problem, Sampling
 
 T = TypeVar("T")
 ROLE = "exam"
@@ -35,20 +38,46 @@ async def run_exam(
     await graders.prepare(problems)
 
     async def work(problem: Problem, ask: Ask) -> list[Attempt]:
-        messages = message(DOMAINS[problem.domain].solve(prompts), question=problem.question)
+        messages = _messages(problem, prompts)
         asked = (
             _sample(problem, index, messages, section.sampling, ask, graders)
             for index in range(section.samples)
         )
-        return await _together(asked)
+        return [replace(attempt, response="") for attempt in await _together(asked)]
 
-    async for attempts in asker.map_units(problems, unit_name, work):
-        yield attempts
+    # The attempts come in the order of the problems.
+    turns = iter(problems)
+    async with aclosing(asker.map_units(problems, unit_name, work)) as stream:
+        async for attempts in stream:
+            problem = next(turns)
+            answered = await asker.answered(unit_name(problem), ROLE)
+            messages = _messages(problem, prompts)
+            yield [
+                await _with_response(one, problem, messages, section.sampling, answered) for one in attempts
+            ]
 
 
 def unit_name(problem: Problem) -> str:
     """The name of a problem in the journal."""
     return f"{problem.benchmark}/{problem.problem_id}"
+
+
+def _messages(problem: Problem, prompts: PromptSet) -> Messages:
+    return message(DOMAINS[problem.domain].solve(prompts), question=problem.question)
+
+
+def _path(problem: Problem, index: int) -> Path:
+    return (problem.benchmark, problem.problem_id, index)
+
+
+async def _with_response(
+    attempt: Attempt, problem: Problem, messages: Messages, sampling: Sampling, answered: Call
+) -> Attempt:
+    """The attempt with its reply's text, asked of the journal."""
+    if attempt.finish_reason == "refused":
+        return attempt
+    reply = await answered(ROLE, _path(problem, attempt.index), messages, sampling)
+    return replace(attempt, response=reply.text)
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -64,9 +93,8 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def _sample(
     problem: Problem, index: int, messages: Messages, sampling: Sampling, ask: Ask, graders: Graders
 ) -> Attempt:
-    path = (problem.benchmark, problem.problem_id, index)
     try:
-        reply = await ask(ROLE, path, messages, sampling)
+        reply = await ask(ROLE, _path(problem, index), messages, sampling)
     except RequestRefused as error:
         nothing = Completion("", "refused", 0, 0)
         return attempt(problem, index, nothing, await graders.refused(problem, str(error)))

@@ -30,6 +30,7 @@ from veridistill.method import Judged, Plan, Solved, solve
 from veridistill.records import Attempt, Completion, Grade, Kind, Path, Problem, Seed
 
 Method = Literal["candidate_0", "uq_ttc", "self_consistency", "best_by_votes"]
+Asked = Literal["lazily", "exhaustively"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -81,6 +82,10 @@ class Answered:
         answer = self.answers["uq_ttc"]
         return grading.attempt(self.problem, answer.candidate, self.reply, answer.grade)
 
+    def without_text(self) -> "Answered":
+        """What `summary` needs: the same without the reply's text."""
+        return replace(self, reply=replace(self.reply, text=""))
+
 
 Calls = dict[tuple[str, Path], Completion]
 """Every reply by role and path."""
@@ -117,13 +122,14 @@ async def _answered(problem: Problem, plan: Plan, ask: Ask, graders: Graders) ->
     solved = await solve(
         seed, watched(ask, lambda role, path, reply: calls.update({(role, path): reply})), plan
     )
-    chosen = choose(problem, solved, ask.exhaustive)
+    asked: Asked = "exhaustively" if ask.exhaustive else "lazily"
+    chosen = choose(problem, solved, asked)
     grades = {}
     for index in sorted(set(chosen.values())):
         reply = next(j.candidate for j in solved.judged if j.candidate.index == index).completion
         refused = reply.finish_reason == "refused"
         grades[index] = await (graders.refused(problem) if refused else graders.grade(problem, reply.text))
-    costs = _costs(solved, calls, ask.exhaustive)
+    costs = _costs(solved, calls, asked)
     answers = {method: Answer(index, grades[index], costs[method]) for method, index in chosen.items()}
     reply = replace(solved.answer.completion, token_ids=None, prompt_token_ids=None)
     return Answered(problem, solved.valid, reply, answers)
@@ -132,10 +138,10 @@ async def _answered(problem: Problem, plan: Plan, ask: Ask, graders: Graders) ->
 # --- which candidate answers ----------------------------------------------------------------------------------
 
 
-def choose(problem: Problem, solved: Solved, exhaustive: bool) -> dict[Method, int]:
+def choose(problem: Problem, solved: Solved, asked: Asked) -> dict[Method, int]:
     """The index of each method's candidate."""
     chosen: dict[Method, int] = {"candidate_0": 0, "uq_ttc": solved.answer.index}
-    if exhaustive:
+    if asked == "exhaustively":
         chosen["self_consistency"] = majority(problem, solved.judged)
         chosen["best_by_votes"] = most_votes(solved.judged)
     return chosen
@@ -179,7 +185,7 @@ def most_votes(judged: Sequence[Judged]) -> int:
 # --- what it costs --------------------------------------------------------------------------------------------
 
 
-def _costs(solved: Solved, calls: Calls, exhaustive: bool) -> dict[Method, Cost]:
+def _costs(solved: Solved, calls: Calls, asked: Asked) -> dict[Method, Cost]:
     by_branch: dict[Path, Cost] = {}
     for (_, path), reply in calls.items():
         one = Cost(1, reply.prompt_tokens, reply.completion_tokens)
@@ -187,13 +193,13 @@ def _costs(solved: Solved, calls: Calls, exhaustive: bool) -> dict[Method, Cost]
     samples = [_path(judged) for judged in solved.judged]
     return {
         "candidate_0": by_branch[samples[0]],
-        "uq_ttc": _sum([by_branch.get(path, Cost()) for path in _needed(solved, exhaustive)]),
+        "uq_ttc": _sum([by_branch.get(path, Cost()) for path in _needed(solved, asked)]),
         "self_consistency": _sum([by_branch[path] for path in samples]),
         "best_by_votes": _sum(list(by_branch.values())),
     }
 
 
-def _needed(solved: Solved, exhaustive: bool) -> Iterator[Path]:
+def _needed(solved: Solved, asked: Asked) -> Iterator[Path]:
     """The candidates and votes that the lazy procedure asks, in the paper's order where everything was asked.
 
     Where asking was lazy, these are the calls whose replies counted. (A shared inference goes with the first vote.)
@@ -202,7 +208,7 @@ def _needed(solved: Solved, exhaustive: bool) -> Iterator[Path]:
         yield _path(judged)
         for vote in judged.verdict.votes:
             yield (*_path(judged), vote.stage, vote.index)
-            if exhaustive and not vote.passed:
+            if asked == "exhaustively" and not vote.passed:
                 break
         if judged.passed:
             return

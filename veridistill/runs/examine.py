@@ -3,13 +3,16 @@
 `evaluation` asks and grades; `results` keeps the figures.
 """
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Literal
 
 from veridistill.data import tables
+from veridistill.data.parquet import Writer
 from veridistill.evaluation import exam, statistics, ttc
 from veridistill.grading.graders import Graders
-from veridistill.records import Problem
+from veridistill.records import Attempt, Problem
+from veridistill.report.progress import Step
 from veridistill.runs import results
 from veridistill.runs.session import Serving, Session
 
@@ -43,13 +46,8 @@ async def _exam(
     grading: Graders,
 ) -> None:
     section, meter = session.config.evaluation, serving.asker.meter
-    path = session.run.round(number).tables / f"exam_{which}.parquet"
     running, done, before = statistics.Running(), 0, meter.new_tokens
-    with (
-        session.timed(f"exam_{which}"),
-        session.progress.step(f"exam {which}", len(chosen), "problems") as step,
-        tables.ATTEMPTS.writer(path) as writer,
-    ):
+    with _written(session, "exam", which, number, len(chosen)) as (writer, step):
         asked = exam.run_exam(chosen, section, serving.plan.jury.prompts, serving.asker, grading)
         async with aclosing(asked) as stream:
             async for attempts in stream:
@@ -77,14 +75,25 @@ async def _cascade(
     """UQ-TTC and its baselines on the same problems."""
     meter = serving.asker.meter
     before, found = meter.new_tokens, list[ttc.Answered]()
-    with (
-        session.timed(f"ttc_{which}"),
-        session.progress.step(f"cascade {which}", len(chosen), "problems") as step,
-    ):
+    with _written(session, "ttc", which, number, len(chosen)) as (writer, step):
         async with aclosing(ttc.run_ttc(chosen, serving.plan, serving.asker, grading)) as stream:
             async for answered in stream:
-                found.append(answered)
+                writer.add(answered.attempt())
+                found.append(answered.without_text())
                 step.update(len(found), tokens=meter.new_tokens - before)
-    path = session.run.round(number).tables / f"ttc_{which}.parquet"
-    tables.ATTEMPTS.write(path, (answered.attempt() for answered in found))
     results.add_ttc(session.run, which, ttc.summary(found))
+
+
+@contextmanager
+def _written(
+    session: Session, kind: Literal["exam", "ttc"], which: str, number: int, num_problems: int
+) -> Iterator[tuple[Writer[Attempt], Step]]:
+    """A timed step of the run with progress, whose attempts go to a table of their own."""
+    name = "cascade" if kind == "ttc" else kind
+    path = session.run.round(number).tables / f"{kind}_{which}.parquet"
+    with (
+        session.timed(f"{kind}_{which}"),
+        session.progress.step(f"{name} {which}", num_problems, "problems") as step,
+        tables.ATTEMPTS.writer(path) as writer,
+    ):
+        yield writer, step

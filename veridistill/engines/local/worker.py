@@ -71,7 +71,7 @@ class Worker:
             )
             ended.__cause__ = failure.with_traceback(None)  # frames would keep the weights
         self._ended, self._model = ended, None
-        self._read(block=False)
+        self._read()
         self._deliver([(job, ended) for job in self._jobs.values()])
         self._jobs.clear()
         _free_gpu_memory()
@@ -82,7 +82,9 @@ class Worker:
         with torch.inference_mode():
             batch = Batch(pool_for(self._model, self._batch_size), self._end_ids, self._model.device)
             while not self._stopping:
-                self._read(block=not batch.rows and not self._waiting)
+                if not batch.rows and not self._waiting:
+                    self._wait()
+                self._read()
                 self._drop(batch)
                 self._advance(batch)
 
@@ -110,10 +112,13 @@ class Worker:
         self._waiting = rows + self._waiting
         _free_gpu_memory()
 
-    def _read(self, block: bool) -> None:
+    def _wait(self) -> None:
+        """Do the next piece of work in the inbox, as soon as there is one."""
+        self._inbox.get()()
+
+    def _read(self) -> None:
+        """Do all work that is in the inbox now."""
         with contextlib.suppress(queue.Empty):
-            if block:
-                self._inbox.get()()
             while True:
                 self._inbox.get_nowait()()
 
