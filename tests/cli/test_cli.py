@@ -336,3 +336,18 @@ def test_a_termination_stops_at_once(tmp_path: Path, seeds: Path) -> None:
     assert err == "stopped; run the same command again to resume\n"
     assert results(run)["status"] == "incomplete"
     assert (run / "report.html").is_file()
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), False), (("-W", "default"), True)])
+def test_a_user_sees_no_deprecation_of_a_library(options: tuple[str, ...], shown: bool) -> None:
+    code = """
+import sys, warnings
+from veridistill import cli
+sys.argv = ["veridistill", "--version"]
+try:
+    cli.main()
+except SystemExit:
+    warnings.warn("going away", FutureWarning)
+"""
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=True)
+    assert ("going away" in done.stderr) is shown

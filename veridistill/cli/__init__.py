@@ -6,6 +6,7 @@ quality limit was crossed; 5 run directory in use; 130 and 143 signals; 1 a bug.
 
 import errno
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -44,6 +45,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Entry point: run a command and turn its end into an exit code."""
+    _hide_deprecations()
     try:
         app()
     except VeridistillError as error:
@@ -59,3 +61,10 @@ def main() -> None:
     except Signalled as signalled:
         note("stopped; run the same command again to resume")
         sys.exit(128 + signalled.number)
+
+
+def _hide_deprecations() -> None:
+    """Hide what libraries say of their own future, which users can do nothing about; `python -W` shows it again."""
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
