@@ -66,7 +66,7 @@ def test_judges_of_instruct_work_it_out_before_they_vote() -> None:
 
 def test_code_is_inferred_with_its_signature_and_traced_by_its_judges() -> None:
     texts = prompts.load("instruct")
-    for word in ("given", "task", "form", "signature"):
+    for word in ("Given:", "Task:", "Form:", "signature"):
         assert word in texts.infer
     for text in (texts.factuality, texts.correctness):
         assert "trace it on the examples in the question" in text
