@@ -64,7 +64,7 @@ def settings(seeds: Path, *more: str) -> list[str]:
         "model=any",
         f"seeds.path={seeds}",
         "engine.kind=scripted",
-        "prompts=compact",
+        "prompts=compact",  # a scripted reply is drawn by its prompt: what tests count must not hang on the wording
         "build.speculation=off",
         "build.audit_share=0",
         "build.canary_share=0",

@@ -44,7 +44,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 def run_in_full(folder: Path) -> Done:
     fields = [f"evaluation.problems={problems(folder)}", "evaluation.samples=2", "build.audit_share=0.5"]
-    fields += ["evaluation.ttc=true", "build.canary_share=0.8"]
+    # In this order a replay casts the same votes; in the cheapest order those on a rejected candidate may differ.
+    fields += ["evaluation.ttc=true", "build.canary_share=0.8", "build.order=paper", "build.speculation=off"]
     return veridistill("run", "-d", folder / "run", "--json", *settings(questions(folder), *fields))
 
 
