@@ -218,7 +218,8 @@ def test_stdout_is_data_and_stderr_is_progress(tmp_path: Path, seeds: Path) -> N
 
 def test_a_dry_run_builds_nothing(tmp_path: Path) -> None:
     seeds, run = questions(tmp_path, 60), tmp_path / "run"
-    estimate = veridistill("build", "--dry-run", "-d", run, "--json", *settings(seeds)).json
+    options = settings(seeds, "build.order=paper")
+    estimate = veridistill("build", "--dry-run", "-d", run, "--json", *options).json
     assert (estimate["questions"], estimate["sampled_questions"]) == (60, 30)
     assert not (run / "rounds").exists()
     asked = calls(run)
