@@ -246,7 +246,7 @@ def test_a_line_that_cannot_be_read_has_one_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         named("aime26", data=str(tmp_path))
     assert str(error.value).split("\n") == [
-        f"{path}:4: is not JSON: Expecting value: line 1 column 1 (char 0)"
+        f"{path}:4: is not JSON: Expecting value (character 1); give one object per line"
     ]
 
 
@@ -317,8 +317,9 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path, suffix: str) -> None:
         ("aime26.csv", b"id,problem,answer\n1,two\n", "aime26.csv:1: answer must be text; found None"),
         ("aime26.csv", b"id,problem,answer\n1,\xff,3\n", "is not UTF-8"),
         ("aime26.jsonl", b'{"id": 1}\n\n{', "aime26.jsonl:3: is not JSON"),
-        ("aime26.jsonl", b"\xff\n", "aime26.jsonl:1: is not UTF-8 (byte 0)"),
+        ("aime26.jsonl", b"\xff\n", "aime26.jsonl:1: is not UTF-8 at byte 1"),
         ("aime26.jsonl", b"[1]\n", "aime26.jsonl:1: must be a JSON object; found [1]"),
+        ("aime26.jsonl", b'{"id": 1, "id": 2}\n', "aime26.jsonl:1: has the key 'id' twice"),
         ("aime26.jsonl", b"[" * 100_000, "aime26.jsonl:1: is not JSON"),
     ],
 )

@@ -67,12 +67,12 @@ def test_lines_of_every_kind_come_back_in_order() -> None:
         ("[" * 100_000, "line 2: is not JSON"),
         ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
         ({"kind": "integer"}, "id is missing"),
-        ({**GOOD, "response": None}, "response must be the text of a reply; found nothing"),
-        ({**GOOD, "response": ["x"]}, "response must be the text of a reply; found list"),
-        ({**GOOD, "reference": ""}, "reference must be the right answer, as text; found str ''"),
+        ({**GOOD, "response": None}, "response must be the text of a reply; found None"),
+        ({**GOOD, "response": ["x"]}, "response must be the text of a reply; found ['x']"),
+        ({**GOOD, "reference": ""}, "reference must be the right answer, as text; found ''"),
         ({**GOOD, "reference": True}, "reference must be the right answer"),
         ({**GOOD, "options": "AB"}, "options must be a list of strings"),
-        ({**GOOD, "kind": "code"}, "tests must be an object with kind and cases; found nothing"),
+        ({**GOOD, "kind": "code"}, "tests must be an object with kind and cases; found None"),
     ],
 )
 def test_a_bad_line_is_told_and_ends_nothing(line: object, error: str) -> None:

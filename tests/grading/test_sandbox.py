@@ -16,36 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.grading.runs import QUICK, run, runs
 from veridistill.errors import ConfigError
 from veridistill.grading import sandbox
-from veridistill.grading.sandbox import Interpreter, Limits, Run, backends, opened, process
+from veridistill.grading.sandbox import Interpreter, Limits, backends, opened, process
 from veridistill.grading.sandbox.backends import BACKENDS, Backend
-
-QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
-
-
-@pytest.fixture(scope="module", params=list(BACKENDS))
-def way(request: pytest.FixtureRequest) -> Backend:
-    found = asyncio.run(sandbox.probe(request.param, Interpreter.own()))
-    if isinstance(found, str):
-        pytest.skip(f"{request.param} does not work on this machine: {found}")
-    return found.way
-
-
-def runs(
-    way: Backend, code: str, *inputs: str, entry: str | None = None, limits: Limits = QUICK
-) -> list[Run]:
-    async def all_of_them() -> list[Run]:
-        async with opened(way, limits) as box:
-            await box.load(code, entry)
-            return [await box.run(given.encode()) for given in inputs or ("",)]
-
-    return asyncio.run(all_of_them())
-
-
-def run(way: Backend, code: str, given: str = "", entry: str | None = None, limits: Limits = QUICK) -> Run:
-    return runs(way, code, given, entry=entry, limits=limits)[0]
-
 
 TRIED = """
 import os, sys

@@ -15,31 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.grading.runs import QUICK, runs
 from veridistill.grading import sandbox
 from veridistill.grading.programs import Programs
-from veridistill.grading.sandbox import Interpreter, Limits, Run, opened
+from veridistill.grading.sandbox import Interpreter, Limits, opened
 from veridistill.grading.sandbox.backends import BACKENDS, Backend, Command
 from veridistill.records import Grade
-
-QUICK = Limits(cpu=2, idle=1, memory=1 << 30, output=1 << 20, threads=64)
-
-
-@pytest.fixture(scope="module", params=list(BACKENDS))
-def way(request: pytest.FixtureRequest) -> Backend:
-    found = asyncio.run(sandbox.probe(request.param, Interpreter.own()))
-    if isinstance(found, str):
-        pytest.skip(f"{request.param} does not work on this machine: {found}")
-    return found.way
-
-
-def runs(way: Backend, code: str, *inputs: str, entry: str | None = None) -> list[Run]:
-    async def all_of_them() -> list[Run]:
-        async with opened(way, QUICK) as box:
-            await box.load(code, entry)
-            return [await box.run(given.encode()) for given in inputs or ("",)]
-
-    return asyncio.run(all_of_them())
-
 
 # A pipe that becomes readable sends the signal of F_SETSIG to the process of F_SETOWN.
 SIGNAL = """

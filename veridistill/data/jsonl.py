@@ -56,12 +56,13 @@ def read(path: Path) -> Iterator[Row]:
 def parse(lines: Iterable[bytes]) -> Iterator[Row]:
     """A row for each line that is not blank."""
     for number, line in enumerate(lines, 1):
-        raw = line.removeprefix(_BOM) if number == 1 else line
-        if raw.strip():
-            yield _row(number, raw)
+        if line.removeprefix(_BOM).strip():
+            yield row(number, line)
 
 
-def _row(number: int, raw: bytes) -> Row:
+def row(number: int, line: bytes) -> Row:
+    """The row that the line of this number is, counted from 1."""
+    raw = line.removeprefix(_BOM) if number == 1 else line
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:

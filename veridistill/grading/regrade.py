@@ -128,16 +128,16 @@ def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
     """The problem of a line and the response to it. Raises `_Fault`."""
     kinds = get_args(Kind)
     if record.get("kind") not in kinds:
-        raise _Fault(f"kind must be one of {', '.join(kinds)}; found {record.get('kind')!r}")
+        raise _Fault(f"kind must be one of {', '.join(kinds)}; found {jsonl.shown(record.get('kind'))}")
     kind = cast("Kind", record["kind"])
     if "id" not in record:
         raise _Fault("id is missing; give each response its own id")
     response = record.get("response")
     if not isinstance(response, str):
-        raise _Fault(f"response must be the text of a reply; found {_shown(response)}")
+        raise _Fault(f"response must be the text of a reply; found {jsonl.shown(response)}")
     options = record.get("options", record.get("choices", []))
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise _Fault(f"options must be a list of strings, in the order shown; found {_shown(options)}")
+        raise _Fault(f"options must be a list of strings, in the order shown; found {jsonl.shown(options)}")
     reference = tests = ""
     if kind == "code":
         tests = _tests(record.get("tests"))
@@ -154,7 +154,7 @@ def _tests(value: Any) -> str:
     if isinstance(value, list) and value:
         value = {"kind": "stdin", "cases": value}
     if not isinstance(value, str | dict) or not value:
-        raise _Fault(f"tests must be an object with kind and cases; found {_shown(value)}")
+        raise _Fault(f"tests must be an object with kind and cases; found {jsonl.shown(value)}")
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -163,9 +163,5 @@ def _reference(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise _Fault(f"reference must be the right answer, as text; found {_shown(value)}")
+        raise _Fault(f"reference must be the right answer, as text; found {jsonl.shown(value)}")
     return value
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

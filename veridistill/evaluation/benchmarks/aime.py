@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
-from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
+from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
 
 # One set writes an angle with its degree sign.

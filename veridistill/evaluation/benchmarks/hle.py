@@ -9,9 +9,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.question import LETTERS
-from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
+from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Kind, Problem
 
 _COLUMNS = ("id", "question", "image", "answer", "answer_type")

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.question import with_starter
-from veridistill.evaluation.benchmarks.rows import Row, lines, parse_json, problems, shown
+from veridistill.evaluation.benchmarks.rows import Row, lines, parse_json, problems
 from veridistill.records import Problem
 
 # Records of test.jsonl, test2.jsonl ...: releases v1 to v6 have 400, 511, 612, 713, 880 and 1,055 problems.

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options
-from veridistill.evaluation.benchmarks.rows import Row, problems, read, shown
+from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
 
 MAX_OPTIONS = 10

@@ -5,13 +5,14 @@ row. Only one batch or line is in memory at a time: files of LiveCodeBench hold 
 """
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from veridistill.data import jsonl
+from veridistill.data.jsonl import shown
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks.benchmark import Benchmark
 from veridistill.records import Problem, without_surrogates
@@ -170,18 +171,10 @@ def lines(path: Path) -> Iterator[tuple[Row, bytes]]:
 
 def parse_json(row: Row, line: bytes) -> Row:
     """The row with the columns of its line, or with what is wrong with the line."""
-    raw = line.removeprefix(b"\xef\xbb\xbf") if row.number == 1 else line
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        row.fault(f"is not UTF-8 (byte {error.start})")
-    except (ValueError, RecursionError) as error:
-        row.fault(f"is not JSON: {error}")
-    else:
-        if isinstance(value, dict):
-            row.columns = value
-        else:
-            row.fault(f"must be a JSON object; found {shown(value)}")
+    parsed = jsonl.row(row.number, line)
+    if parsed.fault:
+        row.fault(parsed.fault)
+    row.columns = parsed.record
     return row
 
 
@@ -229,9 +222,3 @@ _READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
 def _has_columns(path: Path, wanted: Sequence[str], found: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in found]:
         raise ConfigError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(found) or 'none'}")
-
-
-def shown(value: Any) -> str:
-    """A value for an error message, cut short."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
