@@ -335,7 +335,7 @@ def test_incomplete_directories(tiny_model: Path, tmp_path: Path, names: tuple[s
 
 
 def test_other_unusable_models(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no directory"):
+    with pytest.raises(ConfigError, match="is not a directory"):
         load(tmp_path / "missing")
     bare = broken(tiny_model, tmp_path / "bare")
     strip_template(bare)
