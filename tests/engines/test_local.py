@@ -343,7 +343,7 @@ def test_other_unusable_models(tiny_model: Path, tmp_path: Path) -> None:
         load(bare)
     encoder = broken(tiny_model, tmp_path / "encoder")
     transformers.T5Config().save_pretrained(encoder)
-    with pytest.raises(ConfigError, match="no causal language model"):
+    with pytest.raises(ConfigError, match="not a causal language model"):
         load(encoder)
     with pytest.raises(ConfigError, match="unknown device"):
         LocalEngine.load(str(tiny_model), device="warp")
