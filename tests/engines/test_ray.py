@@ -492,11 +492,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "gpus": ({"replica": "vllm"}, r"asks for CPU 1, GPU 1 fits on no node .*GPU 0"),
     "model": (
         {"replica": "local", "model": "/no/such/model"},
-        r"model\.path: /no/such/model is no directory",
+        r"model\.path: /no/such/model is not a directory",
     ),
     "model elsewhere": (
         {"replica": "local", "model": "/no/such/model", "address": "auto"},
-        r"model\.path: /no/such/model is no directory",
+        r"model\.path: /no/such/model is not a directory",
     ),
     "script": ({"script": "/no/such.yaml"}, r"engine\.script: /no/such\.yaml cannot be read"),
 }

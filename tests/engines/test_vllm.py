@@ -242,7 +242,7 @@ def unreachable(*_: Any) -> Any:
 @pytest.mark.parametrize(
     ("path", "lora", "match"),
     [
-        ("nowhere", None, "is no directory"),
+        ("nowhere", None, "is not a directory"),
         ("no tokenizer", None, "has no tokenizer"),
         ("whole", "nowhere", "holds no LoRA adapter"),
     ],

@@ -117,6 +117,11 @@ async def exchange(
     except (aiohttp.ClientError, OSError) as error:
         if not reply.whole:
             raise broken(key.hidden(f"{type(error).__name__}: {error}".removesuffix(": "))) from None
+    except RuntimeError:  # how aiohttp calls a read whose session was closed meanwhile
+        if not session.closed:
+            raise
+        if not reply.whole:
+            raise broken("the session was closed") from None
     except BadAnswer as bad:
         raise BadAnswer(_hidden(bad.answer, key)) from None
     reply.check()
