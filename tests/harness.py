@@ -32,7 +32,9 @@ def make_plan(
         selection=selection,
         sampling=sampling,
         rules=DOMAINS["math"],
-        jury=Jury(PROMPTS, Sampling(0.6, 0.95, 0, 256), reasoning=False, **jury),
+        jury=Jury(
+            **{"prompts": PROMPTS, "sampling": Sampling(0.6, 0.95, 0, 256), "reasoning": False, **jury}
+        ),
         reasoning=False,
     )
 

@@ -1,7 +1,9 @@
 """The stages: what each shows its judge, and what becomes of votes that are invalid or refused."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from tests.harness import PROMPTS, distil_all, make_plan
 from veridistill import prompts
 from veridistill.engines.scripted import ScriptedEngine, role_of
 from veridistill.errors import RequestRefused
-from veridistill.records import Messages, Sampling, Seed, Verdict
+from veridistill.records import Message, Messages, Sampling, Seed, Verdict
 
 SEED = Seed("seed", "What is 6 times 7?")
 ANSWER = "It is \\boxed{42}."
@@ -22,9 +24,13 @@ class Judge:
     def __init__(self, *verdicts: str) -> None:
         self.verdicts = list(verdicts)
         self.shown: list[str] = []
+        self.followed_up: list[tuple[Messages, Sampling]] = []
 
     def __call__(self, messages: Messages, sampling: Sampling, seed: int) -> str:
         prompt = messages[-1].content
+        if len(messages) > 1:
+            self.followed_up.append((messages, sampling))
+            return self.verdicts.pop(0)
         if (role := role_of(prompt)) == "solve":
             return ANSWER
         self.shown.append(prompt)
@@ -35,7 +41,7 @@ class Judge:
         return verdict
 
 
-def judged(judge: Judge, path: Path, stage: str, v: int = 1, **jury: bool | int) -> Verdict:
+def judged(judge: Judge, path: Path, stage: str, v: int = 1, **jury: Any) -> Verdict:
     plan = make_plan(n=1, v=v, stages=[stage], **jury)
     distilled, _ = asyncio.run(
         distil_all(ScriptedEngine(judge), path / "journal.sqlite", plan, [SEED], width=1)
@@ -81,3 +87,61 @@ def test_an_invalid_vote_is_asked_again_and_a_refused_one_is_not(
     assert vote.ballot == ballot
     assert bool(vote.reason) == (ballot == "invalid")
     assert len(judge.shown) == num_calls
+
+
+ASKING = replace(PROMPTS, verdict="Reply with [[Y]] or [[N]] alone.")
+
+
+@pytest.mark.parametrize("stage", ["simple", "cycle_consistency"])
+@pytest.mark.parametrize(("said", "ballot"), [("[[Y]]", "yes"), ("[[N]]", "no")])
+def test_a_reply_without_a_verdict_is_asked_for_the_mark_in_the_same_conversation(
+    stage: str, said: str, ballot: str, tmp_path: Path
+) -> None:
+    judge = Judge("It seems right.", said)
+    (vote,) = judged(judge, tmp_path, stage, prompts=ASKING).votes
+    assert vote.ballot == ballot
+    ((messages, sampling),) = judge.followed_up
+    assert messages == (
+        Message("user", judge.shown[-1]),
+        Message("assistant", "It seems right."),
+        Message("user", ASKING.verdict),
+    )
+    assert sampling.choices == ("[[Y]]", "[[N]]")
+    assert sampling.max_tokens < 32
+
+
+def test_a_follow_up_without_a_verdict_leads_to_a_new_vote(tmp_path: Path) -> None:
+    judge = Judge("hm", "still hm", "[[Y]]")
+    assert judged(judge, tmp_path, "simple", prompts=ASKING, max_reasks=1).passed
+    assert (len(judge.shown), len(judge.followed_up)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "jury"),
+    [
+        ("[[N]]\n[[Y]]", {}),  # contradictory: a second opinion must not be drawn out of it
+        ("", {}),
+        ("hm", {"follow_up": "off"}),
+        ("hm", {"prompts": PROMPTS}),  # a set without verdict.txt
+    ],
+)
+def test_what_is_not_followed_up(reply: str, jury: dict[str, Any], tmp_path: Path) -> None:
+    judge = Judge(reply)
+    (vote,) = judged(judge, tmp_path, "simple", **{"prompts": ASKING, "max_reasks": 0, **jury}).votes
+    assert vote.ballot == "invalid"
+    assert not judge.followed_up
+
+
+def test_a_judge_that_must_reason_is_not_restricted_to_the_marks(tmp_path: Path) -> None:
+    thought = "<think>\nso\n</think>\n\n"
+    judge = Judge(thought + "hm", thought + "[[Y]]")
+    assert judged(judge, tmp_path, "simple", prompts=ASKING, reasoning=True).passed
+    ((messages, sampling),) = judge.followed_up
+    assert messages[1].content == "hm"
+    assert sampling == Sampling(0.6, 0.95, 0, 256)
+
+
+def test_a_free_follow_up_is_not_restricted(tmp_path: Path) -> None:
+    judge = Judge("hm", "Verdict: [[Y]]")
+    assert judged(judge, tmp_path, "simple", prompts=ASKING, follow_up="free").passed
+    assert judge.followed_up[0][1].choices == ()

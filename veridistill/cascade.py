@@ -1,18 +1,24 @@
 """The judge's stages as small coroutines: one vote each, with invalid votes asked again.
 
+A reply that ended by itself but gave no verdict is followed up once, in the same conversation, by a request for the
+verdict alone (role `verdict`). Only a vote that is still invalid is asked again from the start.
+
 Every call goes through the `ask` that a stage is given. `decide` reads the replies; `method` and `lazy` choose which
 votes are asked, and in what order.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from veridistill.decide import Reading, inferred_question, read_verdict
+from veridistill.decide import MARKS, Reading, follows_up, inferred_question, read_verdict, split
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask
 from veridistill.prompts import PromptSet, message
-from veridistill.records import Candidate, Path, Sampling, Seed, Vote
+from veridistill.records import Candidate, FollowUp, Message, Messages, Path, Sampling, Seed, Vote
+
+_FOLLOW_UP_TOKENS = 24
+"""Room for a label and a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,8 @@ class Jury:
     """How judges are asked: prompts, sampling, and whether their replies must carry closed reasoning.
 
     `infer_per_vote`: each cycle-consistency vote infers the question anew (a candidate costs 4v judge calls);
-    otherwise all votes compare one inference (3v + 1). `max_reasks` bounds how often an invalid vote is asked again.
+    otherwise all votes compare one inference (3v + 1). `follow_up`: what becomes of a reply without a verdict.
+    `max_reasks` bounds how often a vote that is still invalid is asked again.
     """
 
     prompts: PromptSet
@@ -28,6 +35,15 @@ class Jury:
     reasoning: bool
     infer_per_vote: bool = True
     max_reasks: int = 2
+    follow_up: FollowUp = "constrained"
+
+    @property
+    def verdict_sampling(self) -> Sampling:
+        """For the verdict alone. A judge that must reason may do so again, and is not restricted."""
+        if self.reasoning:
+            return self.sampling
+        choices = MARKS if self.follow_up == "constrained" else ()
+        return replace(self.sampling, max_tokens=_FOLLOW_UP_TOKENS, choices=choices)
 
 
 async def vote(stage: str, seed: Seed, candidate: Candidate, index: int, jury: Jury, ask: Ask) -> Vote:
@@ -53,13 +69,24 @@ async def cycle_consistency(seed: Seed, candidate: Candidate, path: Path, jury: 
     if inferred is None:
         return Reading("invalid", "no question inferred")
     messages = message(jury.prompts.compare, question=seed.question, inferred=inferred)
-    return read_verdict(await ask("compare", path, messages, jury.sampling), jury.reasoning)
+    return await ballot("compare", path, messages, jury, ask)
 
 
 async def direct(stage: str, seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
     """One call that shows question and answer and asks the stage's question; the stage names prompt and role."""
     messages = message(getattr(jury.prompts, stage), question=seed.question, answer=candidate.answer)
-    return read_verdict(await ask(stage, path, messages, jury.sampling), jury.reasoning)
+    return await ballot(stage, path, messages, jury, ask)
+
+
+async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask) -> Reading:
+    """A judge's reply as it reads, after the follow-up if it needs one."""
+    reply = await ask(role, path, messages, jury.sampling)
+    reading = read_verdict(reply, jury.reasoning)
+    if jury.follow_up == "off" or not jury.prompts.verdict or not follows_up(reply, reading):
+        return reading
+    said = Message("assistant", split(reply.text).answer)
+    messages = (*messages, said, Message("user", jury.prompts.verdict))
+    return read_verdict(await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
 
 
 Stage = Callable[[Seed, Candidate, Path, Jury, Ask], Awaitable[Reading]]

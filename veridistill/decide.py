@@ -13,6 +13,7 @@ from veridistill.records import Ballot, Candidate, Completion, Outcome, Vote
 
 THINK_CLOSE = "</think>"
 THINK_OPEN = "<think>"
+MARKS = ("[[Y]]", "[[N]]")
 
 # Answers without content that judges nevertheless tend to accept (arXiv 2507.08794): malformed, and never judged.
 _FILLER = re.compile(
@@ -125,6 +126,9 @@ def is_filler(answer: str) -> bool:
     return not any(letter > "\x7f" and unicodedata.category(letter) == "Sm" for letter in answer)
 
 
+NO_VERDICT = "last line is not a verdict"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a judge's reply reads: the ballot, and for an invalid one the reason."""
@@ -149,12 +153,17 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
     *others, last = [line.strip() for line in parts.answer.split("\n") if line.strip()] or [""]
     letter = _letter(last)
     if letter is None:
-        return Reading("invalid", "last line is not a verdict")
+        return Reading("invalid", NO_VERDICT)
     if _ends_in_code(others):
         return Reading("invalid", "verdict in a code block")
     if any(_contradicts(line, letter) for line in others):
         return Reading("invalid", "contradictory verdicts")
     return Reading("yes" if letter == "Y" else "no")
+
+
+def follows_up(reply: Completion, reading: Reading) -> bool:
+    """Whether a judge's reply is asked for its verdict: it ended by itself, says something, and ends in no verdict."""
+    return reading.reason == NO_VERDICT and bool(split(reply.text).answer)
 
 
 def _letter(line: str) -> str | None:

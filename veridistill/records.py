@@ -15,6 +15,10 @@ from json.encoder import encode_basestring_ascii as _json
 from typing import Literal, NamedTuple
 
 Ballot = Literal["yes", "no", "invalid"]
+FollowUp = Literal["constrained", "free", "off"]
+"""How a judge's reply without a verdict is followed up: by a request for the mark alone, the reply to which is
+restricted to the two marks (where the engine can do that, and the judge need not reason first) or not; or not at all.
+"""
 Outcome = Literal["accepted", "rejected", "malformed", "unjudged", "skipped"]
 Domain = Literal["math", "science", "code"]
 Kind = Literal["integer", "math", "choice", "exact", "code"]
@@ -36,8 +40,8 @@ GradeOutcome = Literal[
 
 "unreadable_reference" is a fault of the problem: all attempts at it have this outcome, in every exam.
 """
-JUDGING: frozenset[str] = frozenset({"infer", "compare", "factuality", "correctness", "simple"})
-"""The roles that a judge plays."""
+JUDGING: frozenset[str] = frozenset({"infer", "compare", "factuality", "correctness", "simple", "verdict"})
+"""The roles that a judge plays. `verdict` asks for the mark alone, after a reply that ended without one."""
 UNGRADED: frozenset[str] = frozenset({"sandbox_error", "grader_error", "unreadable_reference"})
 """Faults of the grading or of the problem, not of the answer: such a sample is neither right nor wrong."""
 
@@ -66,20 +70,29 @@ class Seed:
 class Sampling:
     """How to sample one reply. Every field is always sent, since servers have their own defaults.
 
-    `top_k` 0 means no limit; `temperature` 0 means greedy; `max_tokens` counts completion tokens.
+    `top_k` 0 means no limit; `temperature` 0 means greedy; `max_tokens` counts completion tokens. `choices`: the texts
+    that the reply is restricted to; empty means any text. An engine that cannot restrict its replies ignores them.
     """
 
     temperature: float
     top_p: float
     top_k: int
     max_tokens: int
+    choices: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=256)
 def _ends(run_seed: int, model: str, role: str, sampling: Sampling) -> tuple[str, str]:
     """The parts of a request's JSON that a run's calls share, before and after its path and messages."""
     s = sampling
-    numbers = json.dumps((float(s.temperature), float(s.top_p), s.top_k, s.max_tokens))
+    fields = (
+        float(s.temperature),
+        float(s.top_p),
+        s.top_k,
+        s.max_tokens,
+        *([s.choices] if s.choices else []),
+    )
+    numbers = json.dumps(fields)
     return f"[[{run_seed}, {_json(model)}, {_json(role)}, ", f"], {numbers}]"
 
 
@@ -101,7 +114,7 @@ class Request:
 
     @cached_property
     def key(self) -> bytes:
-        """16 bytes that identify the call: BLAKE2b over every field above, as JSON.
+        """16 bytes that identify the call: BLAKE2b over every field above, as JSON (`choices` only if there are any).
 
         The JSON of [[run_seed, model, role, path, messages], sampling] is put together here, in half the time that
         `json.dumps` takes for it: this is computed for every call.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from veridistill.records import Domain, Sampling
+from veridistill.records import Domain, FollowUp, Sampling
 
 
 def _listed(value: Any) -> Any:
@@ -177,6 +177,11 @@ class JudgeSection(SampledSection):
     )
     votes: int = identity(5, "votes per stage, v; all must be yes", ge=1)
     infer_per_vote: bool = identity(True, "infer the question again for each cycle-consistency vote")
+    follow_up: FollowUp = identity(
+        "constrained",
+        "a reply that ended without a verdict is asked for the mark alone; constrained: to one of the two marks,"
+        " where the engine can do that; free: to any reply; off: not at all",
+    )
     max_reasks: int = identity(2, "how often an invalid vote is asked again", ge=0)
     model: ModelSection | None = identity(None, "another model as judge; null: the model judges itself")
     engine: EngineSection | None = runtime(

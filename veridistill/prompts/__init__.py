@@ -1,4 +1,4 @@
-"""Prompt sets: eight text files each, filled in one pass, with the data between fences.
+"""Prompt sets: eight or nine text files each, filled in one pass, with the data between fences.
 
 A judge's template shows its data in blocks, `[question]` … `[/question]` and the like. What goes into a
 block is data: it is inserted once and never scanned again for placeholders, and the brackets of any fence tag inside it
@@ -32,8 +32,10 @@ _PLACEHOLDERS = {
     "factuality": ("question", "answer"),
     "correctness": ("question", "answer"),
     "simple": ("question", "answer"),
+    "verdict": (),
 }
-_VOTING = ("compare", "factuality", "correctness", "simple")
+_OPTIONAL = ("verdict",)
+_VOTING = ("compare", "factuality", "correctness", "simple", "verdict")
 
 _FIELD = re.compile(r"\{(question|answer|inferred)\}")
 # Possessive quantifiers keep this linear on a long run of blanks. Zero-width characters count as blanks: they
@@ -46,7 +48,10 @@ _FENCE = re.compile(
 
 @dataclass(frozen=True)
 class PromptSet:
-    """The texts of one set, each a template for `fill`."""
+    """The texts of one set, each a template for `fill`.
+
+    `verdict` follows up a judge's reply that gave none; it is empty in a set without that file.
+    """
 
     solve_math: str
     solve_science: str
@@ -56,6 +61,7 @@ class PromptSet:
     factuality: str
     correctness: str
     simple: str
+    verdict: str = ""
 
     @cached_property
     def version(self) -> str:
@@ -65,7 +71,7 @@ class PromptSet:
 
 
 def load(name: str | Path) -> PromptSet:
-    """The set of that name in `NAMES`, or the one in a directory that holds the eight .txt files.
+    """The set of that name in `NAMES`, or the one in a directory that holds the .txt files; verdict.txt may be absent.
 
     Raises `ConfigError` with every missing file, and every placeholder that is missing, repeated, unfenced or
     out of place.
@@ -77,6 +83,8 @@ def load(name: str | Path) -> PromptSet:
     errors: list[str] = []
     for stem in _PLACEHOLDERS:
         path = folder / f"{stem}.txt"
+        if stem in _OPTIONAL and not path.exists():
+            continue
         try:
             texts[stem] = path.read_text(encoding="utf-8-sig").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -211,6 +211,7 @@ def plan(config: Config, engine: Engine, judge: Engine | None = None) -> Plan:
         judges_reason,
         config.judge.infer_per_vote,
         config.judge.max_reasks,
+        config.judge.follow_up,
     )
     return Plan(
         candidates=config.generate.candidates,

@@ -88,7 +88,8 @@ class Script:
         return {name: value for name, value in asdict(self).items() if name not in _TIME}
 
     def reply(self, messages: Messages, sampling: Sampling, seed: int) -> Completion | str:
-        prompt = messages[-1].content
+        # After a reply without a verdict the judge's prompt is two messages back.
+        prompt = messages[-3 if len(messages) > 2 else -1].content
         if self.refused and uniform(seed, 1) < self.refused:
             raise RequestRefused("the script refused this request")
         role = role_of(prompt)
@@ -97,7 +98,7 @@ class Script:
         elif role == "infer":
             text, reason = f"What is asked with{_MARK}{_mark(prompt):04d} here?", "stop"
         else:
-            text, reason = self._judge(role, prompt, seed)
+            text, reason = self._judge(role, prompt, seed, sampling.choices)
         if self.reasoning:
             text = f"<think>\nLet me see.\n</think>\n\n{text}"
         num = self._length(text, seed)
@@ -118,11 +119,13 @@ class Script:
             return f"{steps}\n```python\nprint({number})\n```", "stop"
         return f"{steps} the answer is \\boxed{{{number}}}", "stop"
 
-    def _judge(self, role: str, prompt: str, seed: int) -> tuple[str, str]:
-        if uniform(seed, 5) < self.invalid:
+    def _judge(self, role: str, prompt: str, seed: int, choices: tuple[str, ...]) -> tuple[str, str]:
+        if not choices and uniform(seed, 5) < self.invalid:
             return "It is hard to say.", "length" if seed & 1 else "stop"
         rates: tuple[float, float] = getattr(self, role)
         letter = "Y" if uniform(seed, 6) < rates[_mark(prompt) < 5000] else "N"
+        if choices:
+            return f"[[{letter}]]", "stop"
         return f"I looked at it.\n{'Accepted: ' if role == 'correctness' else ''}[[{letter}]]", "stop"
 
     def _length(self, text: str, seed: int) -> int:
