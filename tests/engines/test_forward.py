@@ -15,7 +15,8 @@ transformers = pytest.importorskip("transformers")
 from transformers import masking_utils  # noqa: E402
 
 from veridistill.engines.local.forward import cache_keyword, forward  # noqa: E402
-from veridistill.engines.local.slots import Pool, RowByRow, Slots  # noqa: E402
+from veridistill.engines.local.pool import Pool, RowByRow  # noqa: E402
+from veridistill.engines.local.slots import Slots  # noqa: E402
 
 
 class New:

@@ -17,7 +17,8 @@ from tests.engines.models import greedy  # noqa: E402
 from veridistill.config import EngineSection, ModelSection  # noqa: E402
 from veridistill.engines import checkpoint, open_engine  # noqa: E402
 from veridistill.engines.local import LocalEngine  # noqa: E402
-from veridistill.engines.local.slots import Slots, pool_for  # noqa: E402
+from veridistill.engines.local.pool import pool_for  # noqa: E402
+from veridistill.engines.local.slots import Slots  # noqa: E402
 from veridistill.errors import ConfigError, EngineDown, RequestRefused  # noqa: E402
 from veridistill.records import Completion, Message, Messages, Sampling  # noqa: E402
 
@@ -231,11 +232,11 @@ def test_exhausted_memory_shrinks_the_batch_and_changes_no_reply(
             raise torch.OutOfMemoryError("out of memory")
         resize(self, shape)
 
-    def failing_prefill(self: Slots, bodies: Any, slots: Any) -> None:
+    def failing_prefill(self: Slots, newcomers: Any) -> None:
         if self._num > 8 and failed["prefill"] < 1:
             failed["prefill"] += 1
             raise torch.OutOfMemoryError("out of memory")
-        prefill(self, bodies, slots)
+        prefill(self, newcomers)
 
     monkeypatch.setattr(Slots, "_resize", failing_resize)
     monkeypatch.setattr(Slots, "_prefill", failing_prefill)

@@ -10,7 +10,8 @@ transformers = pytest.importorskip("transformers")
 
 from tests.engines.models import greedy  # noqa: E402
 from veridistill.engines.local.batch import Batch, Row  # noqa: E402
-from veridistill.engines.local.slots import Pool, RowByRow, Slots, pool_for  # noqa: E402
+from veridistill.engines.local.pool import Pool, RowByRow, pool_for  # noqa: E402
+from veridistill.engines.local.slots import Slots  # noqa: E402
 from veridistill.records import Sampling  # noqa: E402
 
 OTHERS = {

@@ -33,6 +33,9 @@ class EngineStats:
     A call is counted when it begins, even if it is refused or cancelled later; its prompt and completion tokens
     are counted together, when its reply is complete. `cancelled_tokens` were generated for calls that were cancelled.
 
+    `reused_tokens` of the prompt tokens were not computed, because another prompt began with the same ones; engines
+    that do not know say 0.
+
     `control_tokens` counts the markers found in messages, which were handled as `model.control_tokens` says.
     """
 
@@ -42,6 +45,7 @@ class EngineStats:
     calls: int = 0
     cancelled_calls: int = 0
     control_tokens: int = 0
+    reused_tokens: int = 0
 
     def __add__(self, other: "EngineStats") -> "EngineStats":
         return EngineStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(EngineStats)))

@@ -2,7 +2,7 @@
 
 Each row has its own prompt, sampling and seed. `Batch.admit` prefills newcomers, `Batch.step` gives every row one
 more token and returns the rows that finished. The last prompt token is left out of the prefill and fed by the first
-step, so all logits come from `step`. The states of the rows are kept by `slots`, tokens are drawn by `sampler`; text,
+step, so all logits come from `step`. The states of the rows are kept by a `pool`, tokens are drawn by `sampler`; text,
 requests and threads are left to `engine`, and everything here runs in one thread.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from veridistill.engines.local.pool import Pool
 from veridistill.engines.local.sampler import Sampler
-from veridistill.engines.local.slots import Pool
 from veridistill.records import Sampling
 
 
@@ -20,7 +20,7 @@ class Row:
     """One sequence to decode.
 
     `sampled` are the tokens that it had when it was evicted from the batch, from which it continues; `born` is the
-    batch's step count at its first token.
+    batch's step count at its first token; `reused` is how much of the prompt was not computed for it.
     """
 
     prompt: Sequence[int]
@@ -29,6 +29,7 @@ class Row:
     limit: int
     sampled: tuple[int, ...] = ()
     born: int = 0
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,14 @@ class Batch:
         import torch
 
         try:
-            self._pool.add([(*row.prompt, *row.sampled) for row in rows])
+            reused = self._pool.add([(*row.prompt, *row.sampled) for row in rows])
         except torch.OutOfMemoryError:
             self._pool.keep(range(len(self.rows)))
             raise
         ints, floats = [], []
-        for row in rows:
+        for row, num_reused in zip(rows, reused, strict=True):
             num, s = len(row.sampled), row.sampling
+            row.reused = row.reused if num else num_reused
             row.born = self._steps - num
             last = row.sampled[-1] if num else row.prompt[-1]
             ints.append((last, len(row.prompt) + num - 1, num, row.limit, row.seed, s.top_k))

@@ -117,7 +117,7 @@ class LocalEngine:
 
     def _completion(self, finished: Finished) -> Completion:
         ids, row = finished.token_ids, finished.row
-        self._count(prompt_tokens=len(row.prompt), completion_tokens=len(ids))
+        self._count(prompt_tokens=len(row.prompt), reused_tokens=row.reused, completion_tokens=len(ids))
         text_ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
         return Completion(
             text=self.prompts.text(text_ids),

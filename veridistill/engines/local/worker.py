@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from veridistill.engines.local.batch import Batch, Finished, Row
-from veridistill.engines.local.slots import pool_for
+from veridistill.engines.local.pool import pool_for
 from veridistill.errors import EngineDown
 
 _PATIENCE = 32  # steps a free row may wait for company before it is filled

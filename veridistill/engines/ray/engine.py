@@ -114,12 +114,13 @@ class RayEngine:
     def stats(self) -> EngineStats:
         """Calls and replies are counted here, each once, however many replicas died over it.
 
-        Cancelled and control tokens are what the replicas last reported: at most about half a second ago.
+        Cancelled, reused and control tokens are what the replicas last reported: at most about half a second ago.
         """
         inside = self._pool.stats()
         return replace(
             self._counts,
             cancelled_tokens=inside.cancelled_tokens,
+            reused_tokens=inside.reused_tokens,
             control_tokens=inside.control_tokens,
         )
 
