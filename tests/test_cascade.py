@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness import PROMPTS, distil_all, make_plan
 from veridistill import prompts
+from veridistill.config import BuildSection
 from veridistill.engines.scripted import ScriptedEngine, role_of
 from veridistill.errors import RequestRefused
 from veridistill.records import Message, Messages, Sampling, Seed, Verdict
@@ -28,7 +29,7 @@ class Judge:
 
     def __call__(self, messages: Messages, sampling: Sampling, seed: int) -> str:
         prompt = messages[-1].content
-        if len(messages) > 1:
+        if role_of(prompt) == "solve" and len(messages) > 1:
             self.followed_up.append((messages, sampling))
             return self.verdicts.pop(0)
         if (role := role_of(prompt)) == "solve":
@@ -89,7 +90,7 @@ def test_an_invalid_vote_is_asked_again_and_a_refused_one_is_not(
     assert len(judge.shown) == num_calls
 
 
-ASKING = replace(PROMPTS, verdict="Reply with [[Y]] or [[N]] alone.")
+ASKING = replace(prompts.load("instruct"), reference="", verdict="No verdict yet. {ending} Only that.")
 
 
 @pytest.mark.parametrize("stage", ["simple", "cycle_consistency"])
@@ -104,7 +105,7 @@ def test_a_reply_without_a_verdict_is_asked_for_the_mark_in_the_same_conversatio
     assert messages == (
         Message("user", judge.shown[-1]),
         Message("assistant", "It seems right."),
-        Message("user", ASKING.verdict),
+        Message("user", f"No verdict yet. {prompts.ending(judge.shown[-1])} Only that."),
     )
     assert sampling.choices == ("[[Y]]", "[[N]]")
     assert sampling.max_tokens < 32
@@ -122,7 +123,7 @@ def test_a_follow_up_without_a_verdict_leads_to_a_new_vote(tmp_path: Path) -> No
         ("[[N]]\n[[Y]]", {}),  # contradictory: a second opinion must not be drawn out of it
         ("", {}),
         ("hm", {"follow_up": "off"}),
-        ("hm", {"prompts": PROMPTS}),  # a set without verdict.txt
+        ("hm", {"prompts": replace(ASKING, verdict="")}),  # a set without verdict.txt
     ],
 )
 def test_what_is_not_followed_up(reply: str, jury: dict[str, Any], tmp_path: Path) -> None:
@@ -145,3 +146,52 @@ def test_a_free_follow_up_is_not_restricted(tmp_path: Path) -> None:
     judge = Judge("hm", "Verdict: [[Y]]")
     assert judged(judge, tmp_path, "simple", prompts=ASKING, follow_up="free").passed
     assert judge.followed_up[0][1].choices == ()
+
+
+SOLVING = replace(PROMPTS, reference="{question}\nSolve it.")
+
+
+class Solver(Judge):
+    """Keeps the conversations in which it judges correctness."""
+
+    def __init__(self, *verdicts: str, reference: str = "7 is wrong; 42.") -> None:
+        super().__init__(*verdicts)
+        self.reference = reference
+        self.solved: list[str] = []
+        self.conversations: list[Messages] = []
+
+    def __call__(self, messages: Messages, sampling: Sampling, seed: int) -> str:
+        if messages[-1].content.endswith("Solve it."):
+            self.solved.append(messages[-1].content)
+            return self.reference
+        self.conversations.append(messages)
+        return super().__call__(messages, sampling, seed)
+
+
+def test_a_judge_of_correctness_solves_the_question_before_it_sees_the_answer(tmp_path: Path) -> None:
+    judge = Solver("[[Y]]")
+    assert judged(judge, tmp_path, "correctness", prompts=SOLVING).passed
+    asked = f"{SEED.question}\nSolve it."
+    assert judge.solved == [asked]
+    assert judge.conversations[-1] == (
+        Message("user", asked),
+        Message("assistant", "7 is wrong; 42."),
+        Message("user", prompts.fill(PROMPTS.correctness, question=SEED.question, answer=ANSWER)),
+    )
+
+
+def test_the_candidates_of_a_question_share_a_votes_reference(tmp_path: Path) -> None:
+    judge = Solver(*["[[N]]"] * 6)
+    plan = make_plan(n=3, v=2, stages=["correctness"], prompts=SOLVING)
+    build = BuildSection(audit_share=1)
+    asyncio.run(distil_all(ScriptedEngine(judge), tmp_path / "j.sqlite", plan, [SEED], width=4, build=build))
+    assert len(judge.shown) == 6
+    assert len(judge.solved) == 2
+
+
+def test_without_a_reference_solution_a_vote_is_invalid(tmp_path: Path) -> None:
+    judge = Solver(reference="<think>so")
+    (vote,) = judged(judge, tmp_path, "correctness", prompts=SOLVING, max_reasks=1).votes
+    assert (vote.ballot, vote.reason) == ("invalid", "no reference solution")
+    assert len(judge.solved) == 2
+    assert not judge.shown

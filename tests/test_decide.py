@@ -8,7 +8,7 @@ from veridistill.decide import (
     by_length,
     defect,
     ended_by,
-    inferred_question,
+    final_text,
     is_filler,
     outcome,
     pass_at_k,
@@ -344,7 +344,7 @@ def test_split(text: str, reasoning: str | None, answer: str, closed: bool) -> N
     ],
 )
 def test_an_inferred_question_is_whole_or_none(completion: Completion, found: str | None) -> None:
-    assert inferred_question(completion) == found
+    assert final_text(completion) == found
 
 
 # --- defects ------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from veridistill.decide import MARKS, Reading, follows_up, inferred_question, read_verdict, split
+from veridistill.decide import MARKS, Reading, final_text, follows_up, read_verdict, split
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask
-from veridistill.prompts import PromptSet, message
+from veridistill.prompts import PromptSet, ending, fill, message
 from veridistill.records import Candidate, FollowUp, Message, Messages, Path, Sampling, Seed, Vote
 
 _FOLLOW_UP_TOKENS = 24
@@ -65,7 +65,7 @@ async def cycle_consistency(seed: Seed, candidate: Candidate, path: Path, jury: 
     """Infer from the answer alone the question that it answers; then compare that with the original."""
     source = path if jury.infer_per_vote else (*path[:3], 0, path[4])
     reply = await ask("infer", source, message(jury.prompts.infer, answer=candidate.answer), jury.sampling)
-    inferred = inferred_question(reply)
+    inferred = final_text(reply)
     if inferred is None:
         return Reading("invalid", "no question inferred")
     messages = message(jury.prompts.compare, question=seed.question, inferred=inferred)
@@ -74,8 +74,30 @@ async def cycle_consistency(seed: Seed, candidate: Candidate, path: Path, jury: 
 
 async def direct(stage: str, seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
     """One call that shows question and answer and asks the stage's question; the stage names prompt and role."""
-    messages = message(getattr(jury.prompts, stage), question=seed.question, answer=candidate.answer)
-    return await ballot(stage, path, messages, jury, ask)
+    return await ballot(stage, path, _shown(stage, seed, candidate, jury), jury, ask)
+
+
+async def correctness(seed: Seed, candidate: Candidate, path: Path, jury: Jury, ask: Ask) -> Reading:
+    """Right in process and conclusion, and complete. The judge forms a solution of its own first.
+
+    With a prompt for it (`reference.txt`) that is a turn of its own, before the judge has seen the answer: a model that
+    does not reason copies an answer that it sees. The candidates of a question are compared with the same reference,
+    each vote with another one.
+    """
+    opening: Messages = ()
+    if jury.prompts.reference:
+        asked = message(jury.prompts.reference, question=seed.question)
+        reply = await ask("reference", (seed.seed_id, "reference", *path[2:]), asked, jury.sampling)
+        solution = final_text(reply)
+        if solution is None:
+            return Reading("invalid", "no reference solution")
+        opening = (*asked, Message("assistant", solution))
+    shown = _shown("correctness", seed, candidate, jury)
+    return await ballot("correctness", path, (*opening, *shown), jury, ask)
+
+
+def _shown(stage: str, seed: Seed, candidate: Candidate, jury: Jury) -> Messages:
+    return message(getattr(jury.prompts, stage), question=seed.question, answer=candidate.answer)
 
 
 async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask) -> Reading:
@@ -85,7 +107,8 @@ async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask
     if jury.follow_up == "off" or not jury.prompts.verdict or not follows_up(reply, reading):
         return reading
     said = Message("assistant", split(reply.text).answer)
-    messages = (*messages, said, Message("user", jury.prompts.verdict))
+    asked = fill(jury.prompts.verdict, ending=ending(messages[-1].content))
+    messages = (*messages, said, Message("user", asked))
     return read_verdict(await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
 
 
@@ -95,8 +118,7 @@ STAGES: dict[str, Stage] = {
     "cycle_consistency": cycle_consistency,
     # Factual, calculation and logic errors, misleading or ambiguous claims.
     "factuality": partial(direct, "factuality"),
-    # Right in process and conclusion, and complete.
-    "correctness": partial(direct, "correctness"),
+    "correctness": correctness,
     # The paper's ablation: is the answer correct?
     "simple": partial(direct, "simple"),
 }

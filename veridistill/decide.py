@@ -213,8 +213,10 @@ def _contradicts(line: str, letter: str) -> bool:
     return ends or (letter == "Y" and not quotes)
 
 
-def inferred_question(completion: Completion) -> str | None:
-    """The question that a judge inferred, all its lines; None when the reply is truncated, open or empty."""
+def final_text(completion: Completion) -> str | None:
+    """The text after the reasoning, all its lines, such as an inferred question; None for a reply that is truncated,
+    open or empty.
+    """
     parts = split(completion.text)
     return parts.answer if completion.finish_reason == "stop" and parts.closed and parts.answer else None
 

@@ -12,7 +12,7 @@ import pytest
 
 from veridistill import prompts
 from veridistill.config import EngineSection, ModelSection
-from veridistill.decide import inferred_question, read_verdict, split
+from veridistill.decide import final_text, read_verdict, split
 from veridistill.engines import open_engine
 from veridistill.engines.scripted import END_ID, Script, ScriptedEngine, right_answer, role_of
 from veridistill.errors import ConfigError, EngineDown, RequestRefused
@@ -79,9 +79,7 @@ def test_quality_passes_through_an_inferred_question() -> None:
     for candidate in [
         c for c in replies(engine, QUESTION, 60) if "boxed" in c.text and c.finish_reason == "stop"
     ]:
-        inferred = inferred_question(
-            replies(engine, prompts.fill(compact.infer, answer=candidate.text), 1)[0]
-        )
+        inferred = final_text(replies(engine, prompts.fill(compact.infer, answer=candidate.text), 1)[0])
         assert inferred is not None
         prompt = prompts.fill(compact.compare, question=QUESTION, inferred=inferred)
         ballot = read_verdict(replies(engine, prompt, 1)[0], False).ballot

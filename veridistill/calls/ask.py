@@ -125,8 +125,9 @@ class Asker:
         try:
             exhaustive = self.policy.asks == "exhaustive" or audited(name, self.policy.audit_share)
             seen = known.values() if self._known == "first" else ()
-            # A vote is not known by its inference alone: an early vote may have been cancelled after it.
-            paths = frozenset(e.path[:4] for e in seen if e.role != "infer" and e.model == self.model(e.role))
+            # A vote is not known by its first call alone: an early vote may have been cancelled after it.
+            votes = (e for e in seen if e.role not in ("infer", "reference"))
+            paths = frozenset(e.path[:4] for e in votes if e.model == self.model(e.role))
             yield UnitAsk(self, Unit(name, rank, exhaustive, known, paths), Need())
         finally:
             self.gate.close_unit()

@@ -1,9 +1,9 @@
-"""Prompt sets: eight or nine text files each, filled in one pass, with the data between fences.
+"""Prompt sets: eight to ten text files each, filled in one pass, with the data between fences.
 
 A judge's template shows its data in blocks, `[question]` … `[/question]` and the like. What goes into a
 block is data: it is inserted once and never scanned again for placeholders, and the brackets of any fence tag inside it
-are made round, so that a candidate can neither close its own block nor open another. A solve template has no blocks;
-the question goes in as it is.
+are made round, so that a candidate can neither close its own block nor open another. A template that asks for a
+solution has no blocks; the question goes in as it is.
 
 The engines keep chat markers such as `<|im_end|>` in the data from becoming control tokens.
 """
@@ -32,12 +32,14 @@ _PLACEHOLDERS = {
     "factuality": ("question", "answer"),
     "correctness": ("question", "answer"),
     "simple": ("question", "answer"),
-    "verdict": (),
+    "reference": ("question",),
+    "verdict": ("ending",),
 }
-_OPTIONAL = ("verdict",)
-_VOTING = ("compare", "factuality", "correctness", "simple", "verdict")
+_OPTIONAL = ("reference", "verdict")
+_VOTING = ("compare", "factuality", "correctness", "simple")
+_UNFENCED = ("solve_math", "solve_science", "solve_code", "reference", "verdict")
 
-_FIELD = re.compile(r"\{(question|answer|inferred)\}")
+_FIELD = re.compile(r"\{(question|answer|inferred|ending)\}")
 # Possessive quantifiers keep this linear on a long run of blanks. Zero-width characters count as blanks: they
 # would make a tag that reads like the real one.
 _BLANK = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*+"
@@ -50,7 +52,8 @@ _FENCE = re.compile(
 class PromptSet:
     """The texts of one set, each a template for `fill`.
 
-    `verdict` follows up a judge's reply that gave none; it is empty in a set without that file.
+    `reference` asks a judge for a solution of its own before it sees the answer; `verdict` follows up a judge's reply
+    that gave no verdict. Both are empty in a set without these files.
     """
 
     solve_math: str
@@ -61,6 +64,7 @@ class PromptSet:
     factuality: str
     correctness: str
     simple: str
+    reference: str = ""
     verdict: str = ""
 
     @cached_property
@@ -71,10 +75,10 @@ class PromptSet:
 
 
 def load(name: str | Path) -> PromptSet:
-    """The set of that name in `NAMES`, or the one in a directory that holds the .txt files; verdict.txt may be absent.
+    """The set of that name in `NAMES`, or the one in a directory that holds the .txt files.
 
-    Raises `ConfigError` with every missing file, and every placeholder that is missing, repeated, unfenced or
-    out of place.
+    Raises `ConfigError` with every missing file, except reference.txt and verdict.txt, which may be absent, and every
+    placeholder that is missing, repeated, unfenced or out of place.
     """
     folder = Path(__file__).parent / name if name in NAMES else Path(name)
     if not folder.is_dir():
@@ -115,6 +119,11 @@ def message(template: str, **values: str) -> Messages:
     return (Message("user", fill(template, **values)),)
 
 
+def ending(prompt: str) -> str:
+    """The last paragraph of a judge's prompt, which says what its verdict line must be."""
+    return prompt.rpartition("\n\n")[2]
+
+
 def defuse(value: str) -> str:
     """The value with every fence tag's brackets made round: `[/answer]` becomes `(/answer)`."""
     if "[" in value or (not value.isascii() and "［" in value):
@@ -135,7 +144,7 @@ def _faults(stem: str, text: str) -> Iterator[str]:
     for name in wanted:
         if found.count(name) != 1:
             yield f"must hold {{{name}}} once; found {found.count(name)}"
-        elif not stem.startswith("solve_") and not _fenced(text, name):
+        elif stem not in _UNFENCED and not _fenced(text, name):
             yield f"{{{name}}} must stand between a line [{name}] and a line [/{name}]"
     for name in sorted(set(found) - set(wanted)):
         yield f"must not hold {{{name}}}: this prompt is not shown it"

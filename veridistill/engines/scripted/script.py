@@ -88,8 +88,7 @@ class Script:
         return {name: value for name, value in asdict(self).items() if name not in _TIME}
 
     def reply(self, messages: Messages, sampling: Sampling, seed: int) -> Completion | str:
-        # After a reply without a verdict the judge's prompt is two messages back.
-        prompt = messages[-3 if len(messages) > 2 else -1].content
+        prompt = addressed(messages)
         if self.refused and uniform(seed, 1) < self.refused:
             raise RequestRefused("the script refused this request")
         role = role_of(prompt)
@@ -133,6 +132,12 @@ class Script:
             return text.count(" ") + 2
         draw = min(max(uniform(seed, 7), 1e-12), 1 - 1e-12)
         return max(1, int(self.tokens * exp(self.sigma * _NORMAL.inv_cdf(draw))))
+
+
+def addressed(messages: Messages) -> str:
+    """The last judge's prompt: a request for the verdict alone follows it. Without one, the last message."""
+    shown = (message.content for message in reversed(messages) if role_of(message.content) != "solve")
+    return next(shown, messages[-1].content)
 
 
 def role_of(prompt: str) -> Role:
