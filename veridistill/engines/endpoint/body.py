@@ -24,14 +24,14 @@ NEUTRAL: dict[str, float] = {
 }
 """Values that do not change the distribution. -1 means no limit on every server that supports top_k; 0 only on some."""
 
-RESTRICTING = ("structured_outputs", "regex")
-"""How servers are told that a reply must be one of a few: vLLM, SGLang."""
+RESTRICTED_BY = {"vllm": "structured_outputs", "sglang": "regex"}
+"""The field by which a server is told that a reply must be one of a few, by the owner that its listing names."""
 
 FREE = frozenset(
     {
         *("seed", "stop_token_ids", "skip_special_tokens", "add_special_tokens"),
         *("return_token_ids", "stream_options", "stream_interval"),
-        *RESTRICTING,
+        *RESTRICTED_BY.values(),
     }
 )
 """Fields that may be left out: none of them changes what is sampled from, except those that restrict replies, which
@@ -112,16 +112,16 @@ class Form:
 
 def _restriction(server: Server, choices: tuple[str, ...]) -> dict[str, Any]:
     """In the words of a server that says what it is; other servers might refuse a field that they do not know."""
-    if choices and server.owner == "vllm":
-        return {"structured_outputs": {"choice": list(choices)}}
-    if choices and server.owner == "sglang":
-        return {"regex": "|".join(map(re.escape, choices))}
-    return {}
+    if not choices or (name := RESTRICTED_BY.get(server.owner)) is None:
+        return {}
+    return {
+        name: {"choice": list(choices)} if name == "structured_outputs" else "|".join(map(re.escape, choices))
+    }
 
 
 def unrestricted(server: Server, answer: Answer, body: dict[str, Any]) -> bool:
     """Whether a bad answer may come from the restriction of the reply; if so, this server is sent none from now on."""
-    sent = body.keys() & set(RESTRICTING)
+    sent = body.keys() & set(RESTRICTED_BY.values())
     if answer.status in (400, 422, 500, 501):
         server.dropped |= sent
     return bool(sent) and sent <= server.dropped
