@@ -127,6 +127,7 @@ def is_filler(answer: str) -> bool:
 
 
 NO_VERDICT = "last line is not a verdict"
+CUT = "finish reason length"
 
 
 @dataclass(frozen=True, slots=True)

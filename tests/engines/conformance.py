@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import pytest
@@ -189,6 +189,37 @@ def check_every_sampling_field_arrives(subject: Subject) -> None:
     assert found <= set(own)
     assert 5 < len(found) <= len(own) < 40
     assert len(firsts(HOT, 1.0, 0)[0]) > len(own) / 2 + 5
+
+
+MARKS = ("[[Y]]", "[[N]]")
+
+
+def check_a_restricted_reply_is_one_of_the_choices(subject: Subject) -> None:
+    """It ends by itself, is drawn by the model's own odds where the choices part, and beside free replies."""
+    restricted = replace(GREEDY, choices=MARKS)
+    calls = [(question, sampling, 0) for question in QUESTIONS[:8] for sampling in (restricted, GREEDY)]
+    replies = subject.together(calls)
+    assert {(reply.text, reply.finish_reason) for reply in replies[::2]} <= {(mark, "stop") for mark in MARKS}
+    assert not any(reply.text in MARKS for reply in replies[1::2])
+    hot = Sampling(HOT, 1.0, 0, 24, MARKS)
+    drawn = [reply.text for reply in subject.together([(QUESTIONS[0], hot, seed) for seed in range(24)])]
+    assert set(drawn) == set(MARKS)
+    (cut,) = subject.together([(QUESTIONS[0], replace(restricted, max_tokens=2), 0)])
+    assert (cut.finish_reason, cut.completion_tokens) == ("length", 2)
+    if subject.ids:
+        for question, reply in zip(QUESTIONS, replies[::2], strict=False):
+            check_choice(subject.itself, question, reply)
+
+
+def check_choice(own: Model, question: Messages, reply: Completion) -> None:
+    yes, no = (own.prompts.tokenizer.encode(mark, add_special_tokens=False) for mark in MARKS)
+    parts = next(i for i, (a, b) in enumerate(zip(yes, no, strict=True)) if a != b)
+    logits = own.logits([*own.prompts.ids(question), *yes[:parts]])
+    chosen = yes if logits[yes[parts]] > logits[no[parts]] else no
+    assert reply.token_ids is not None
+    assert list(reply.token_ids[:-1]) == chosen
+    assert reply.token_ids[-1] in own.end_ids
+    assert reply.text == own.text(chosen)
 
 
 def check_seeds(subject: Subject) -> None:
@@ -435,6 +466,7 @@ CHECKS: list[Check] = [
     check_it_stops_where_it_is_told,
     check_temperature_0_is_the_models_own_argmax,
     check_every_sampling_field_arrives,
+    check_a_restricted_reply_is_one_of_the_choices,
     check_long_prompts,
     check_a_refused_call_counts_no_tokens,
     check_control_tokens_are_data,

@@ -8,7 +8,8 @@ POST {"script": ..., "log": path} to `/` makes one more server and answers its n
 The script is a JSON object: `model` (or several), `roots` (of models, by name), `owner`,
 `context`, `key`, `listing` (a status instead of it),
 `chat_only`, `ids` (sampled ids of every reply), `unknown` (fields that are refused with 400), `playing`
-(fields of a `scripted.Script` that answers; without it the reply is `text`), `slots` (calls beyond it get
+(fields of a `scripted.Script` that answers; without it the reply is `text`), `restricting` (the status for
+`structured_outputs`), `slots` (calls beyond it get
 429), `every` (seconds between tokens) and `rules`. The first rule whose `match` stands in the prompt and
 whose `attempts` (all, if absent) holds the attempt's number says how that attempt goes wrong; its keys are
 read in `_misbehave` and `_stream`. `random` {rate, rules} picks a rule by the request's seed.
@@ -105,6 +106,8 @@ class Server:
         unknown = [name for name in script.get("unknown", ()) if name in body]
         if unknown:
             rule = {"status": 400, "says": f"Unrecognized request argument supplied: {unknown[0]}"}
+        if "restricting" in script and "structured_outputs" in body:
+            rule = {"status": script["restricting"], "says": "no tokenizer"}
         state["ended"] = "broken"
         if "hang" in rule:
             await asyncio.sleep(rule["hang"])

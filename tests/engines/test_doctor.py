@@ -42,6 +42,7 @@ def test_a_server_that_always_says_the_same_is_seen_through(shared: Process, tmp
         "top_p": "ok",
         "seed": "ok",
         "reasoning": "unknown",
+        "choices": "warn",
         "token ids": "warn",
         "control tokens": "fail",
         "cancelling": "unknown",
@@ -74,6 +75,10 @@ def test_a_server_that_always_says_the_same_is_seen_through(shared: Process, tmp
         ),
         ({"rules": [{"match": "lighthouse", "status": 500, "says": "no"}]}, "temperature", "fail", "500 no"),
         ({}, "context", "unknown", "does not say"),
+        ({}, "choices", "warn", "not asked"),
+        ({"owner": "vllm"}, "choices", "warn", "something else"),
+        ({"owner": "vllm", "text": "[[Y]]"}, "choices", "ok", "[[Y]] or [[N]]"),
+        ({"owner": "vllm", "unknown": ["structured_outputs"]}, "choices", "warn", "something else"),
     ],
 )
 def test_what_is_found(

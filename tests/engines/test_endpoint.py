@@ -127,6 +127,56 @@ def test_no_limit_of_top_k_is_one_that_every_server_knows_and_unseeded_sends_no_
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+RESTRICTED = Sampling(0.6, 0.95, 0, 24, ("[[Y]]", "[[N]]"))
+
+
+def restricted_calls(engine: EndpointEngine, num: int = 1) -> list[Completion]:
+    async def main() -> list[Completion]:
+        replies = [await engine.generate(ask("hello"), RESTRICTED, seed) for seed in range(num)]
+        await engine.close()
+        return replies
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("owner", "sent"),
+    [
+        ("vllm", {"structured_outputs": {"choice": ["[[Y]]", "[[N]]"]}}),
+        ("sglang", {"regex": r"\[\[Y\]\]|\[\[N\]\]"}),
+        ("us", {}),
+    ],
+)
+def test_a_server_is_told_of_choices_in_its_own_words_or_not_at_all(
+    serve: Serve, owner: str, sent: dict[str, Any]
+) -> None:
+    served = serve(owner=owner)
+    restricted_calls(open_at(served))
+    free = serve(owner=owner)
+    reply_of(open_at(free))
+    bodies = [one.got()[0]["body"] for one in (served, free)]
+    assert {name: bodies[0][name] for name in bodies[0].keys() - bodies[1].keys()} == sent
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"unknown": ["structured_outputs"]}, {"restricting": 400}, {"restricting": 500}],
+)
+def test_a_server_that_cannot_restrict_replies_is_asked_freely_from_then_on(
+    serve: Serve, script: dict[str, Any]
+) -> None:
+    served = serve(owner="vllm", **script)
+    replies = restricted_calls(open_at(served), num=3)
+    assert [reply.text for reply in replies] == ["yes it is so"] * 3
+    assert ["structured_outputs" in request["body"] for request in served.got()] == [True] + 3 * [False]
+
+
+def test_a_busy_server_is_still_told_of_the_choices(serve: Serve) -> None:
+    served = serve(owner="vllm", rules=[{"match": "hello", "attempts": [1], "status": 503}])
+    restricted_calls(open_at(served))
+    assert ["structured_outputs" in request["body"] for request in served.got()] == [True, True]
+
+
 def test_ids_are_sent_and_kept_where_there_is_a_tokenizer(serve: Serve, tiny_model: Path) -> None:
     model = ModelSection(path=str(tiny_model), dtype="float32")
     prompts = declare(model, model.path, "auto").prompts

@@ -190,7 +190,12 @@ def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[
     whole = run_in_full(tmp_path).json
     never = script(tmp_path, factuality=[0, 0], well_formed=0.5)
     veridistill("run", "-d", tmp_path / "none", *settings(questions(tmp_path), f"engine.script={never}"))
+    mute = script(tmp_path, invalid=0.95)
+    many = questions(tmp_path, 24)
+    veridistill("run", "-d", tmp_path / "mute", *settings(many, f"engine.script={mute}"))
+    stopped = results(tmp_path / "mute")["stopped_early"]
     found = {*leaves(whole), *leaves(results(tmp_path / "none")["rounds"], "rounds")}
+    found.update(leaves(stopped, "stopped_early"))
     names = documented()
     # An object that is still null, or empty, stands under its own name, the top of documented ones.
     tops = {

@@ -22,6 +22,7 @@ from veridistill.method import distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
 from veridistill.runs import canaries, figures, inputs, quality, results
+from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.funnel import Audit, Funnel
@@ -119,11 +120,15 @@ def problems(session: Session) -> list[Problem]:
 
 
 async def build(session: Session, serving: Serving, number: int) -> Funnel:
-    """Distil every question and write the round's tables and dataset."""
+    """Distil every question and write the round's tables and dataset.
+
+    Raises `QualityLimit` after the first questions when most votes are invalid.
+    """
     found, plan, meter = questions(session), serving.plan, serving.asker.meter
     funnel, planted = Funnel(plan.stages, plan.votes), canaries.Canaries()
     audit, before = Audit((*plan.stages, *plan.extra_stages)), meter.new_tokens
     share = canaries.share(session.config.build, plan)
+    early = Early(plan.stages, session.config.quality.max_invalid, serving.asker.journal)
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
 
         async def work(seed: Seed, ask: UnitAsk) -> Found:
@@ -143,6 +148,8 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
         ):
             async for one in stream:
                 await sink.add(one)
+                if (stopped := await early.add(one)) is not None:
+                    raise quality.stopped(session, number, stopped)
     built = figures.Built(
         found, plan.selection, funnel, audit, planted, sink.curation, serving.engine, serving.judge
     )

@@ -1,13 +1,16 @@
 """Quality limits: whether a build may be trained on (`quality.*` in the configuration).
 
-Reads the figures that the build left in `results.json`; `pipeline` decides when to look at them.
+Reads the figures that the build left in `results.json`; `pipeline` decides when to look at them, and `early` looks at a
+build that has only begun.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from veridistill.config import QualitySection
 from veridistill.errors import ConfigError, QualityLimit
 from veridistill.runs import canaries, results
+from veridistill.runs.early import Stopped
 from veridistill.runs.session import Session
 
 
@@ -22,6 +25,14 @@ def check(session: Session, number: int) -> None:
         message = f"round {number} is not trained on: " + "; ".join(faults) + f"; see {run.report}"
         results.warn(run, message)
         raise QualityLimit(message)
+
+
+def stopped(session: Session, number: int, found: Stopped) -> QualityLimit:
+    """The error that ends a build after its first questions, which is recorded."""
+    message = f"round {number} was {found.message(session.config.quality.max_invalid)}"
+    results.add_stop(session.run, {"round": number, **asdict(found)})
+    results.warn(session.run, message)
+    return QualityLimit(message)
 
 
 def _faults(built: dict[str, Any], section: QualitySection) -> list[str]:

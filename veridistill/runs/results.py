@@ -45,6 +45,7 @@ def start(run: RunDir) -> None:
         "votes": None,
         "audit": None,
         "canaries": None,
+        "stopped_early": None,
         "calls": {"total": 0},
         "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "unneeded": 0, "by_role": {}},
         "control_tokens": 0,
@@ -117,7 +118,12 @@ def add_build(run: RunDir, number: int, built: figures.Built) -> None:
     rounds = [*earlier, found, *later]
     names = data["fingerprints"] | ({"base": built.engine.fingerprint} if number == 1 else {})
     top = {name: rounds[-1][name] for name in ("funnel", "outcomes", "votes", "audit", "canaries")}
-    _merge(run, rounds=rounds, fingerprints=names, warnings=[], **top)
+    _merge(run, rounds=rounds, fingerprints=names, warnings=[], stopped_early=None, **top)
+
+
+def add_stop(run: RunDir, found: dict[str, Any]) -> None:
+    """A build that was stopped after its first questions."""
+    _merge(run, stopped_early=found)
 
 
 def add_training(run: RunDir, number: int, trained: TrainResult) -> None:

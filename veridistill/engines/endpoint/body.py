@@ -4,6 +4,7 @@ A field that a server does not support is omitted, but only if that has no effec
 distribution, or has its neutral value. Otherwise it is a configuration error.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,18 @@ NEUTRAL: dict[str, float] = {
 }
 """Values that do not change the distribution. -1 means no limit on every server that supports top_k; 0 only on some."""
 
+RESTRICTED_BY = {"vllm": "structured_outputs", "sglang": "regex"}
+"""The field by which a server is told that a reply must be one of a few, by the owner that its listing names."""
+
 FREE = frozenset(
     {
         *("seed", "stop_token_ids", "skip_special_tokens", "add_special_tokens"),
         *("return_token_ids", "stream_options", "stream_interval"),
+        *RESTRICTED_BY.values(),
     }
 )
-"""Fields that may be left out: none of them changes what is sampled from."""
+"""Fields that may be left out: none of them changes what is sampled from, except those that restrict replies, which
+engines may ignore."""
 
 _OWN: dict[str, dict[str, Any]] = {
     "vllm": {
@@ -96,12 +102,29 @@ class Form:
             body["seed"] = call.seed
         if self.end_ids:
             body["return_token_ids"] = True
-        body |= _OWN.get(server.owner, {})
+        body |= _OWN.get(server.owner, {}) | _restriction(server, sampling.choices)
         if call.prompt_ids is not None:
             body |= {"prompt": list(call.prompt_ids), "stop_token_ids": list(self.end_ids)}
             return body | {"skip_special_tokens": False, "add_special_tokens": False}
         body["messages"] = [message._asdict() for message in call.messages]
         return body | ({"chat_template_kwargs": dict(call.template)} if call.template else {})
+
+
+def _restriction(server: Server, choices: tuple[str, ...]) -> dict[str, Any]:
+    """In the words of a server that says what it is; other servers might refuse a field that they do not know."""
+    if not choices or (name := RESTRICTED_BY.get(server.owner)) is None:
+        return {}
+    return {
+        name: {"choice": list(choices)} if name == "structured_outputs" else "|".join(map(re.escape, choices))
+    }
+
+
+def unrestricted(server: Server, answer: Answer, body: dict[str, Any]) -> bool:
+    """Whether a bad answer may come from the restriction of the reply; if so, this server is sent none from now on."""
+    sent = body.keys() & set(RESTRICTED_BY.values())
+    if answer.status in (400, 422, 500, 501):
+        server.dropped |= sent
+    return bool(sent) and sent <= server.dropped
 
 
 def max_tokens(server: Server, call: Call) -> int:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from veridistill.decide import MARKS
 from veridistill.engines.chat import Guard
 from veridistill.engines.endpoint.answers import BadAnswer
-from veridistill.engines.endpoint.body import Call, Form, drop
+from veridistill.engines.endpoint.body import RESTRICTED_BY, Call, Form, drop
 from veridistill.engines.endpoint.open import hopeless
 from veridistill.engines.endpoint.pool import Server
 from veridistill.engines.endpoint.reply import Reply
@@ -33,6 +34,7 @@ _STORY = "Tell me a story about a lighthouse, in at least two hundred words."
 _SUM = "What is 17 + 25? Think first, then answer."
 _HOT = 2.0
 _MARKERS = ("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<think>", "</think>")
+_UNRESTRICTED = "a request for a missing verdict may be answered at length; judge.follow_up=free says so"
 _TIMES = 8
 _RUNNING = re.compile(
     r"^(?:vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing)(?:\{[^}]*\})?\s+([\d.]+)",
@@ -70,6 +72,7 @@ class Examination:
             "top_p": lambda: self._narrow("top_p", Sampling(_HOT, 1e-6, 0, 24)),
             "seed": self._seed,
             "reasoning": self._reasoning,
+            "choices": self._choices,
             "token ids": self._token_ids,
             "control tokens": self._control_tokens,
             "cancelling": self._cancelling,
@@ -219,6 +222,23 @@ class Examination:
             "none in one reply",
             "with model.reasoning=required all candidates would be malformed",
         )
+
+    async def _choices(self) -> Check:
+        """Whether a reply can be restricted to a few; a model seldom says one of these by itself."""
+        sampling = Sampling(_HOT, 1.0, 0, 24, MARKS)
+        if self._server.owner not in RESTRICTED_BY:
+            owners = " and ".join(RESTRICTED_BY)
+            found = f"not asked: only {owners} are known to restrict replies"
+            return Check("choices", "warn", found, _UNRESTRICTED)
+        try:
+            texts = await self._texts(sampling, (1, 2))
+        except BadAnswer as bad:
+            return Check(
+                "choices", "warn", f"it refuses a restricted reply: {bad.answer.text}", _UNRESTRICTED
+            )
+        if set(texts) <= set(MARKS):
+            return Check("choices", "ok", f"a reply can be restricted to {' or '.join(MARKS)}")
+        return Check("choices", "warn", "a restricted reply is something else", _UNRESTRICTED)
 
     async def _token_ids(self) -> Check:
         reply = await self._ask(_SUM, Sampling(1.0, 1.0, 0, 8), return_token_ids=True)

@@ -20,7 +20,7 @@ from veridistill.engines.base import EngineStats, Rendering
 from veridistill.engines.common import Rendered, room_for
 from veridistill.engines.endpoint.aimd import Width
 from veridistill.engines.endpoint.answers import Answer, BadAnswer
-from veridistill.engines.endpoint.body import Call, Form, drop, max_tokens
+from veridistill.engines.endpoint.body import Call, Form, drop, max_tokens, unrestricted
 from veridistill.engines.endpoint.lifeline import Lifeline
 from veridistill.engines.endpoint.model import Declared
 from veridistill.engines.endpoint.open import (
@@ -179,7 +179,7 @@ class EndpointEngine:
                 self._clip(call, server, answer, body, faults)
             elif answer.kind == "fields":
                 drop(server, answer, body)
-            else:
+            elif not unrestricted(server, answer, body):
                 self._fault(server, answer, faults, started)
                 avoid = {server}
                 await self._wait(server, answer, faults)

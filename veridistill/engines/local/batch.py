@@ -8,25 +8,31 @@ requests and threads are left to `engine`, and everything here runs in one threa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from veridistill.engines.choices import Ids, next_ids
 from veridistill.engines.local.pool import Pool
 from veridistill.engines.local.sampler import Sampler
 from veridistill.records import Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(eq=False, slots=True)
 class Row:
     """One sequence to decode.
 
-    `sampled` are the tokens that it had when it was evicted from the batch, from which it continues; `born` is the
-    batch's step count at its first token; `reused` is how much of the prompt was not computed for it.
+    `allowed` are the only replies that it may have, if any (`choices`); `sampled` are the tokens that it had when it
+    was evicted from the batch, from which it continues; `born` is the batch's step count at its first token; `reused`
+    is how much of the prompt was not computed for it.
     """
 
     prompt: Sequence[int]
     sampling: Sampling
     seed: int
     limit: int
+    allowed: tuple[Ids, ...] = ()
     sampled: tuple[int, ...] = ()
     born: int = 0
     reused: int = 0
@@ -88,6 +94,7 @@ class Batch:
         self._index = torch.arange(len(self.rows), device=self._device)
         self._width = max((len(row.prompt) + self.count(row) for row in self.rows), default=0)
         self._oldest = min((row.born for row in self.rows), default=0)
+        self._restricted = [index for index, row in enumerate(self.rows) if row.allowed]
         self._sampler = Sampler(self._floats, self._ints[:, 5], self._ints[:, 4])
 
     def count(self, row: Row) -> int:
@@ -103,6 +110,8 @@ class Batch:
 
         ints = self._ints
         logits = self._pool.step(ints[:, 0], ints[:, 1], self._width)
+        for index in self._restricted:
+            self._restrict(logits[index], index)
         token = self._sampler(logits, ints[:, 2])
         if self._sampled.shape[1] <= self._steps - self._oldest:
             self._sampled = torch.nn.functional.pad(self._sampled, (0, self._sampled.shape[1]))
@@ -142,6 +151,14 @@ class Batch:
         self._leave(indices)
         self._pool.shrink()
         return rows
+
+    def _restrict(self, logits: "Tensor", index: int) -> None:
+        """Leave one row's logits [vocabulary] only the tokens that go on one of its allowed replies."""
+        row = self.rows[index]
+        ids = next_ids(row.allowed, self._tokens(index, row))
+        kept = logits[ids]
+        logits.fill_(float("-inf"))
+        logits[ids] = kept
 
     def _tokens(self, index: int, row: Row) -> tuple[int, ...]:
         return tuple(self._sampled[index, : self.count(row)].tolist())

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from veridistill.engines.base import ControlTokens, EngineStats, Rendering
 from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
+from veridistill.engines.choices import allowed_ids
 from veridistill.engines.common import Rendered, context_of_cut, room_for
 from veridistill.engines.local.batch import Finished, Row
 from veridistill.engines.local.worker import Job, Worker
@@ -104,7 +105,8 @@ class LocalEngine:
         self._count(calls=1)
         ids = prompts.ids(messages)
         limit = min(sampling.max_tokens, room_for(len(ids), self.context_length))
-        row = Row(ids, sampling, (seed if self._seeded else secrets.randbits(31)) % (1 << 31), limit)
+        allowed = allowed_ids(sampling.choices, prompts, self.stop_ids)
+        row = Row(ids, sampling, (seed if self._seeded else secrets.randbits(31)) % (1 << 31), limit, allowed)
         loop = asyncio.get_running_loop()
         job = Job(row, loop.create_future(), loop)
         worker.put(job)

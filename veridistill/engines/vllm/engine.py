@@ -22,6 +22,7 @@ from typing import Any, Literal
 from veridistill.engines.base import ControlTokens, EngineStats, Rendering
 from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
+from veridistill.engines.choices import Ids, allowed_ids, next_ids
 from veridistill.engines.common import Rendered, context_of_cut, room_for
 from veridistill.engines.vllm.adapter import Adapter
 from veridistill.engines.vllm.processes import start, start_watcher, stop
@@ -171,10 +172,38 @@ class VllmEngine:
         self._count(calls=1)
         ids = prompts.ids(messages)
         room_for(len(ids), self.context_length)
+        if sampling.choices:
+            allowed = allowed_ids(sampling.choices, prompts, self.stop_ids)
+            return self._completion(ids, *await self._chosen(ids, allowed, sampling, seed), sampling)
+        output = await self._sampled(ids, sampling, seed)
+        return self._completion(ids, tuple(output.token_ids), str(output.finish_reason), sampling)
+
+    async def _chosen(
+        self, ids: Ids, allowed: tuple[Ids, ...], sampling: Sampling, seed: int
+    ) -> tuple[Ids, str]:
+        """One of the allowed replies: vLLM draws the tokens at which they part, one request each.
+
+        vLLM's own structured outputs need a tokenizer inside of it, and there is none.
+        """
+        said: Ids = ()
+        limit = min(sampling.max_tokens, self.context_length - len(ids))
+        while len(said) < limit and (options := next_ids(allowed, said)):
+            if len(options) > 1:
+                one = replace(sampling, max_tokens=1)
+                options = (await self._sampled((*ids, *said), one, seed + len(said), options)).token_ids
+            said = (*said, options[0])
+        return said, "stop" if said[-1] in self.stop_ids else "length"
+
+    async def _sampled(self, ids: Ids, sampling: Sampling, seed: int, only: list[int] | None = None) -> Any:
+        """vLLM's final output, of tokens in `only` if any are named.
+
+        Raises `RequestRefused` when it fails at this request again and again.
+        """
         for _ in range(_ATTEMPTS):
-            output = await self._asked(ids, sampling, seed)
+            output = await self._asked(ids, sampling, seed, only)
             if (reason := str(output.finish_reason)) not in ("error", "abort"):
-                return self._completion(ids, output, sampling)
+                self._failed = 0
+                return output
             self._check_open()  # `close` aborts what is under way
         self._failed += 1
         what = f"vLLM ended the request {_ATTEMPTS} times with finish reason {reason}"
@@ -182,10 +211,10 @@ class VllmEngine:
             raise EngineDown(f"{self._failed} requests in a row failed: {what}; see vLLM's own messages")
         raise RequestRefused(what)
 
-    async def _asked(self, ids: tuple[int, ...], sampling: Sampling, seed: int) -> Any:
+    async def _asked(self, ids: Ids, sampling: Sampling, seed: int, only: list[int] | None) -> Any:
         """vLLM's final output for one attempt. Cancelling ends the request inside vLLM."""
         name = str(next(self._numbers))
-        work = asyncio.create_task(self._work(name, ids, sampling, seed))
+        work = asyncio.create_task(self._work(name, ids, sampling, seed, only))
         self._works[name] = work
         try:
             return await asyncio.shield(work)
@@ -203,7 +232,7 @@ class VllmEngine:
         if self._closed:
             raise EngineDown("the vllm engine is closed; open it again")
 
-    def _params(self, sampling: Sampling, num_prompt: int, seed: int) -> Any:
+    def _params(self, sampling: Sampling, num_prompt: int, seed: int, only: list[int] | None) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -214,17 +243,18 @@ class VllmEngine:
             max_tokens=min(sampling.max_tokens, self.context_length - num_prompt),
             seed=seed if self._seeded else None,
             stop_token_ids=list(self.stop_ids),
+            allowed_token_ids=only,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    async def _work(self, name: str, ids: tuple[int, ...], sampling: Sampling, seed: int) -> Any:
+    async def _work(self, name: str, ids: Ids, sampling: Sampling, seed: int, only: list[int] | None) -> Any:
         """vLLM's final output; of an aborted request, what was generated until then."""
         from vllm.exceptions import VLLMClientError
 
         prompt = {"type": "token", "prompt_token_ids": list(ids)}
         try:
-            params = self._params(sampling, len(ids), seed)
+            params = self._params(sampling, len(ids), seed, only)
         except (VLLMClientError, ValueError) as error:
             raise ConfigError(
                 f"vLLM does not accept these sampling fields ({line_of(error)}); change them in the sections that use"
@@ -240,9 +270,7 @@ class VllmEngine:
             raise self._down(error) from error
         raise EngineDown("vLLM ended a request without an answer")
 
-    def _completion(self, ids: tuple[int, ...], output: Any, sampling: Sampling) -> Completion:
-        sampled, reason = tuple(output.token_ids), str(output.finish_reason)
-        self._failed = 0
+    def _completion(self, ids: Ids, sampled: Ids, reason: str, sampling: Sampling) -> Completion:
         self._count(prompt_tokens=len(ids), completion_tokens=len(sampled))
         return Completion(
             text=self.prompts.text(sampled[:-1] if sampled and sampled[-1] in self.stop_ids else sampled),
