@@ -69,6 +69,12 @@ class Row:
             self.fault(f"{name} is empty")
         return without_surrogates(value).strip()
 
+    def source(self, name: str) -> str:
+        """A text that is not blank, as it is: white space is part of a program."""
+        self.text(name)
+        value = self.columns.get(name)
+        return without_surrogates(value) if isinstance(value, str) else ""
+
     def optional(self, name: str) -> str:
         """A text as it is, or nothing where the field is null."""
         value = self.columns.get(name)
@@ -100,6 +106,10 @@ class Row:
             return ()
         return tuple(without_surrogates(one).strip() for one in value)
 
+    def of(self, *names: str) -> str:
+        """The first of these fields that the record has, or else the first: sets call the same thing differently."""
+        return next((name for name in names if name in self.columns), names[0])
+
     def _refuse(self, name: str, wanted: str) -> None:
         found = (
             f"must be {wanted}; found {shown(self.columns[name])}" if name in self.columns else "is missing"
@@ -129,7 +139,7 @@ def problems(
             faults.add(place, f"id {problem.problem_id!r} is already used in {first[problem.problem_id]}")
         found.append(problem)
     where, whole = benchmark.source.hub_id, "give the whole, unchanged data set"
-    if count != benchmark.num_rows:
+    if benchmark.num_rows is not None and count not in (benchmark.num_rows, benchmark.unsplit):
         faults.add(where, f"{benchmark.num_rows:,} rows expected, {count:,} found; {whole}")
     faults.check()
     if benchmark.num_problems is not None and len(found) != benchmark.num_problems:
