@@ -144,7 +144,10 @@ def _parsed(text: str) -> ast.Module | None:
 
 
 def _defined(text: str, kinds: tuple[type[ast.stmt], ...] = ()) -> frozenset[str]:
-    """The names that a program's top level defines by statements of these kinds; by default of any. Not Python: none."""
+    """The names that a program's top level defines by statements of these kinds, by default of any.
+
+    Text that is not Python defines none.
+    """
     found = _parsed(text)
     body = [node for node in found.body if not kinds or isinstance(node, kinds)] if found else []
     return frozenset(name for node in body for name in _names(node))

@@ -51,7 +51,6 @@ class Cases:
     entry: str | None
     cases: tuple[Case, ...]
 
-
     @property
     def size(self) -> int:
         """Characters."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
@@ -25,22 +26,26 @@ def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
 class _Choices:
     """The options and their labels in the set, A to E or 1 to 5."""
 
-    texts: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
 def _choices(row: Row) -> _Choices:
     found = row.columns.get("choices")
-    texts, labels = (found.get("text"), found.get("label")) if isinstance(found, Mapping) else (None, None)
-    if not (_are_texts(texts) and _are_texts(labels) and 2 <= len(texts) == len(labels) <= len(LETTERS)):
-        state = f"found {shown(found)}" if "choices" in row.columns else "it is missing"
-        row.fault(f"choices must be text and label, two lists of texts of the same length; {state}")
-        return _Choices()
-    return _Choices(tuple(without_surrogates(one).strip() for one in texts), tuple(labels))
+    texts, labels = (
+        (_texts(found, "text"), _texts(found, "label")) if isinstance(found, Mapping) else ((), ())
+    )
+    if not 2 <= len(texts) == len(labels) <= len(LETTERS):
+        row.refuse("choices", "text and label, two lists of texts of the same length")
+    return _Choices(texts, labels)
 
 
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)
+def _texts(found: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of texts that are not blank, or nothing."""
+    value = found.get(name)
+    if not (isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)):
+        return ()
+    return tuple(without_surrogates(one).strip() for one in value)
 
 
 def _letter(row: Row, labels: Sequence[str]) -> str:

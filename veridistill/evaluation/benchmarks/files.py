@@ -34,7 +34,9 @@ def find(benchmark: Benchmark, data: str | None) -> list[Path]:
 def _named(folder: Path, benchmark: Benchmark, names: Sequence[str]) -> Path | None:
     """The first file of one of these names; None for a benchmark of several files."""
     formats = benchmark.formats if _single(benchmark) else ()
-    return next(filter(Path.is_file, (folder / (name + suffix) for name in names for suffix in formats)), None)
+    return next(
+        filter(Path.is_file, (folder / (name + suffix) for name in names for suffix in formats)), None
+    )
 
 
 def _matching(benchmark: Benchmark, folder: Path) -> list[Path]:

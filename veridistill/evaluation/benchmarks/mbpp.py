@@ -1,8 +1,8 @@
 """MBPP: basic Python problems, each with three asserts. `mbpp` has 500 of them, `mbpp_sanitized` 257 edited ones.
 
 The usual protocol is followed: the question shows all of the asserts that grade, since they alone say what the function
-is called and what it takes. A file of all 974 problems (427 of the edited ones) may stand in for the test split, which is
-task ids 11 to 510. `challenge_test_list` is left out, as usual.
+is called and what it takes. A file of all 974 problems (427 of the edited ones) may stand in for the test split, which
+is task ids 11 to 510. `challenge_test_list` is left out, as usual.
 """
 
 import json
@@ -33,7 +33,9 @@ class _Reader:
             problem = self._problem(row, str(task), benchmark.name)
             return problem if task in _EXAM else None
 
-        return problems(read(paths, ("task_id", self.text, "code", "test_list", self.setup)), benchmark, parse)
+        return problems(
+            read(paths, ("task_id", self.text, "code", "test_list", self.setup)), benchmark, parse
+        )
 
     def _problem(self, row: Row, task: str, benchmark: str) -> Problem:
         tests, setup, code = row.texts("test_list"), self._before(row), row.source("code")
@@ -48,9 +50,7 @@ class _Reader:
         for fault in [] if row.faults else self._faults(record):
             row.fault(fault)
         shown = [*setup.split("\n"), *tests] if setup else tests
-        return Problem(
-            task, benchmark, "code", with_tests(text, shown), "", "code", tests=json.dumps(record)
-        )
+        return Problem(task, benchmark, "code", with_tests(text, shown), "", "code", tests=json.dumps(record))
 
     def _faults(self, record: dict[str, Any]) -> list[str]:
         names = {"entry": "code", "tests": "test_list", "setup": self.setup, "solution": "code"}

@@ -1,9 +1,9 @@
 """MMLU: 14,042 questions of its test split on 57 topics, with four options in the order of the set.
 
-`mmlu:TOPIC` is one topic of it, or one group of topics. Besides the Hub's fields (subject, choices, and the index of the
-right one) those of other copies are read: topic, options, and a letter. A local file named for a group
-(`mmlu_science.jsonl`) may hold a part of that group: its number of records is not known, and its problems bear its name,
-so that nobody takes them for the whole.
+`mmlu:TOPIC` is one topic of it, or one group of topics. Besides the Hub's fields (subject, choices, and the index of
+the right one) those of other copies are read: topic, options, and a letter. A local file named for a group
+(`mmlu_science.jsonl`) may hold a part of that group: its number of records is not known, and its problems bear its
+name, so that nobody takes them for the whole.
 """
 
 import difflib
@@ -51,7 +51,14 @@ GROUPS = {
 TOPICS = tuple(sorted(topic for group in GROUPS.values() for topic in group))
 # One group of ours: what the domain `science` is about.
 GROUPS["science"] = (
-    *("anatomy", "astronomy", "college_biology", "college_chemistry", "college_physics", "conceptual_physics"),
+    *(
+        "anatomy",
+        "astronomy",
+        "college_biology",
+        "college_chemistry",
+        "college_physics",
+        "conceptual_physics",
+    ),
     *("electrical_engineering", "high_school_biology", "high_school_chemistry", "high_school_physics"),
 )
 
@@ -73,7 +80,9 @@ class _Reader:
         def parse(row: Row) -> Problem | None:
             topic = row.text(row.of("subject", "topic"))
             if topic and topic not in held:
-                row.fault(f"{row.of('subject', 'topic')} must be one of {', '.join(held)}; found {shown(topic)}")
+                row.fault(
+                    f"{row.of('subject', 'topic')} must be one of {', '.join(held)}; found {shown(topic)}"
+                )
             # The set has no ids: a problem is named for its topic and its place in it.
             seen[topic] += 1
             problem = _problem(row, f"{topic}-{seen[topic]}", benchmark.name)

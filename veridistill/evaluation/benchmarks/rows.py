@@ -63,7 +63,7 @@ class Row:
         """A text that is not blank, without the white space around it."""
         value = self.columns.get(name)
         if not isinstance(value, str):
-            self._refuse(name, "text")
+            self.refuse(name, "text")
             return ""
         if not value.strip():
             self.fault(f"{name} is empty")
@@ -79,7 +79,7 @@ class Row:
         """A text as it is, or nothing where the field is null."""
         value = self.columns.get(name)
         if name not in self.columns or not (value is None or isinstance(value, str)):
-            self._refuse(name, "text or null")
+            self.refuse(name, "text or null")
             return ""
         return without_surrogates(value or "")
 
@@ -94,7 +94,7 @@ class Row:
         if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
             return int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self._refuse(name, "an integer")
+            self.refuse(name, "an integer")
             return 0
         return value
 
@@ -102,7 +102,7 @@ class Row:
         """A list of texts, without the white space around each."""
         value = self.columns.get(name)
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self._refuse(name, "a list of texts")
+            self.refuse(name, "a list of texts")
             return ()
         return tuple(without_surrogates(one).strip() for one in value)
 
@@ -110,7 +110,8 @@ class Row:
         """The first of these fields that the record has, or else the first: sets call the same thing differently."""
         return next((name for name in names if name in self.columns), names[0])
 
-    def _refuse(self, name: str, wanted: str) -> None:
+    def refuse(self, name: str, wanted: str) -> None:
+        """Note that a field is missing or is not what is wanted."""
         found = (
             f"must be {wanted}; found {shown(self.columns[name])}" if name in self.columns else "is missing"
         )

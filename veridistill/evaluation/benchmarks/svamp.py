@@ -7,7 +7,7 @@ from pathlib import Path
 from veridistill.data.jsonl import shown
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
-from veridistill.records import Problem
+from veridistill.records import Kind, Problem
 
 _NUMBER = re.compile(r"(?P<whole>-?[0-9]+)(?:\.0+)?|-?[0-9]+\.[0-9]+")
 
@@ -16,7 +16,7 @@ def _read(benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
     def parse(row: Row) -> Problem:
         question = f"{row.text('Body')} {row.text('Question')}"
         answer = _answer(row)
-        kind = "math" if "." in answer else "integer"
+        kind: Kind = "math" if "." in answer else "integer"
         return Problem(row.name("ID"), benchmark.name, kind, question, answer, "math")
 
     return problems(read(paths, ("ID", "Body", "Question", "Answer")), benchmark, parse)

@@ -1,8 +1,8 @@
 """Calls between two sandboxed processes: a program answers them, and the tests make them by stand-ins.
 
 Its source is handed to both processes, so it imports the standard library alone. What travels is JSON: plain values, by
-tags where JSON has no such type. Nothing that comes from the program is executed, and it is compared in the tests' process
-as built-in types alone: an object that claims to equal everything stays behind. Of a value that cannot travel the tests
+tags where JSON has no such type. Nothing that comes from the program is executed, and in the tests' process it consists
+of built-in types alone: an object that claims to equal everything stays behind. Of a value that cannot travel the tests
 get a number, through which they may use it and hand it back, but never compare it.
 
 A frame is 8 bytes of length, big-endian, and the data. The tests' frames begin with C (a call) or V (the verdict).
@@ -50,25 +50,25 @@ class Wire:
         """A value as JSON has it. Subclasses of plain types travel as those."""
         if value is None or isinstance(value, bool):
             return value
-        for kind in (int, float, str):
-            if isinstance(value, kind):
-                return kind(value)
+        for scalar in _SCALARS:
+            if isinstance(value, scalar):
+                return scalar(value)
         if isinstance(value, list):
             return [self.packed(item) for item in value]
         if isinstance(value, dict):
             return {"dict": [[self.packed(key), self.packed(item)] for key, item in value.items()]}
-        for kind in (tuple, set, frozenset):
-            if isinstance(value, kind):
-                return {kind.__name__: [self.packed(item) for item in value]}
-        for kind in (bytes, bytearray):
-            if isinstance(value, kind):
-                return {kind.__name__: value.hex()}
+        if isinstance(value, tuple | set | frozenset):
+            return {_tag(value, tuple, set, frozenset): [self.packed(item) for item in value]}
+        if isinstance(value, bytes | bytearray):
+            return {_tag(value, bytes, bytearray): value.hex()}
         if isinstance(value, complex):
             return {"complex": [value.real, value.imag]}
         if isinstance(value, range):
             return {"range": [value.start, value.stop, value.step]}
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
             return self.packed(value.item())
+        if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
+            return {"type": value.__name__}
         return self._outward(value)
 
     def unpacked(self, value: Any) -> Any:
@@ -82,11 +82,18 @@ class Wire:
         ((tag, content),) = value.items()
         if tag == "dict":
             return {self.unpacked(key): self.unpacked(item) for key, item in content}
+        if tag == "type" and isinstance(kind := getattr(builtins, str(content), None), type):
+            return kind
         if tag in _MADE:
             return _MADE[tag](self.unpacked(content))
         return self._inward(tag, content)
 
 
+def _tag(value: Any, *kinds: type) -> str:
+    return next(kind.__name__ for kind in kinds if isinstance(value, kind))
+
+
+_SCALARS: tuple[type, ...] = (int, float, str)
 _MADE: dict[str, Callable[[Any], Any]] = {
     "tuple": tuple,
     "set": set,
@@ -96,6 +103,10 @@ _MADE: dict[str, Callable[[Any], Any]] = {
     "complex": lambda parts: complex(*parts),
     "range": lambda parts: range(*parts),
 }
+
+
+_CHANGING = (list, dict, tuple, set, bytearray)
+"""What a function may change in its arguments; a tuple by what is in it."""
 
 
 def send(data: bytes) -> None:
@@ -157,7 +168,7 @@ def _answered(wire: Wire, operation: str, arguments: list[Any], named: dict[str,
     result = OPERATIONS[operation](*given, **{name: wire.unpacked(one) for name, one in named.items()})
     changed = {}
     for index, (before, value) in enumerate(zip(arguments, given, strict=True)):
-        if isinstance(value, list | dict | tuple | set | bytearray) and (after := wire.packed(value)) != before:
+        if isinstance(value, _CHANGING) and (after := wire.packed(value)) != before:
             changed[index] = after
     return {"value": wire.packed(result), "changed": changed}
 
@@ -263,7 +274,7 @@ def _change(old: Any, new: Any) -> None:
         return
     if isinstance(old, list | tuple) and len(old) == len(new):
         for index, (mine, item) in enumerate(zip(old, new, strict=True)):
-            if isinstance(mine, list | dict | tuple | set | bytearray) and type(mine) is type(item):
+            if isinstance(mine, _CHANGING) and type(mine) is type(item):
                 _change(mine, item)
             elif isinstance(old, list):
                 old[index] = item

@@ -1,7 +1,7 @@
 """A sandbox whose program is talked to while it runs, by two pipes: for calls and their answers, as `calling` has them.
 
-Starting and confining is left to `process`. Whoever takes over the program writes what it likes into its pipe, so a frame
-is bytes with a limit on their number and nothing more; what they say is for the other process to judge.
+Starting and confining is left to `process`. Whoever takes over the program writes what it likes into its pipe, so a
+frame is bytes, with a limit on their number, and nothing more; what they say is for the other process to judge.
 """
 
 import asyncio
