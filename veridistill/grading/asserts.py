@@ -46,7 +46,7 @@ class Asserts:
             return [code]
         if self.entry not in _defined(code):
             for body in (code, _indented(code), "    " + code):
-                if self.entry in _defined(whole := f"{self.prompt.rstrip()}\n{body}"):
+                if not _syntax(whole := f"{self.prompt.rstrip()}\n{body}"):
                     return [whole]
         return [self._preamble(), code]
 

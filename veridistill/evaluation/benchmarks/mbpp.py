@@ -21,7 +21,7 @@ _EXAM = range(11, 511)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class Reader:
     """`text` and `setup` are the fields of the task's text and of what runs before its tests."""
 
     text: str
@@ -30,14 +30,14 @@ class _Reader:
     def __call__(self, benchmark: Benchmark, paths: Sequence[Path]) -> list[Problem]:
         def parse(row: Row) -> Problem | None:
             task = row.integer("task_id")
-            problem = self._problem(row, str(task), benchmark.name)
+            problem = self.problem(row, str(task), benchmark.name)
             return problem if task in _EXAM else None
 
         return problems(
             read(paths, ("task_id", self.text, "code", "test_list", self.setup)), benchmark, parse
         )
 
-    def _problem(self, row: Row, task: str, benchmark: str) -> Problem:
+    def problem(self, row: Row, task: str, benchmark: str) -> Problem:
         tests, setup, code = row.texts("test_list"), self._before(row), row.source("code")
         text = row.text(self.text)
         record = {
@@ -65,7 +65,7 @@ class _Reader:
         return row.optional(self.setup).replace("\r\n", "\n").strip()
 
 
-def _mbpp(name: str, config: str, num: int, unsplit: int, reader: _Reader) -> Benchmark:
+def _mbpp(name: str, config: str, num: int, unsplit: int, reader: Reader) -> Benchmark:
     return Benchmark(
         name,
         Source(
@@ -86,6 +86,6 @@ def _mbpp(name: str, config: str, num: int, unsplit: int, reader: _Reader) -> Be
 
 
 BENCHMARKS = (
-    _mbpp("mbpp", "full", 500, 974, _Reader("text", "test_setup_code")),
-    _mbpp("mbpp_sanitized", "sanitized", 257, 427, _Reader("prompt", "test_imports")),
+    _mbpp("mbpp", "full", 500, 974, Reader("text", "test_setup_code")),
+    _mbpp("mbpp_sanitized", "sanitized", 257, 427, Reader("prompt", "test_imports")),
 )
