@@ -42,6 +42,51 @@ MMLU_PRO = pa.schema(
         ("src", pa.string()),
     ]
 )
+SVAMP = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("ID", "Body", "Question", "Equation", "Answer", "Type", "question_concat")
+    ]
+)
+MMLU = pa.schema(
+    [
+        ("question", pa.string()),
+        ("subject", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("answer", pa.int64()),
+    ]
+)
+ARC = pa.schema(
+    [
+        ("id", pa.string()),
+        ("question", pa.string()),
+        ("choices", pa.struct([("text", pa.list_(pa.string())), ("label", pa.list_(pa.string()))])),
+        ("answerKey", pa.string()),
+    ]
+)
+MBPP = pa.schema(
+    [
+        ("task_id", pa.int32()),
+        ("text", pa.string()),
+        ("code", pa.string()),
+        ("test_list", pa.list_(pa.string())),
+        ("test_setup_code", pa.string()),
+        ("challenge_test_list", pa.list_(pa.string())),
+    ]
+)
+MBPP_SANITIZED = pa.schema(
+    [
+        ("source_file", pa.string()),
+        ("task_id", pa.int32()),
+        ("prompt", pa.string()),
+        ("code", pa.string()),
+        ("test_imports", pa.list_(pa.string())),
+        ("test_list", pa.list_(pa.string())),
+    ]
+)
+HUMANEVAL = pa.schema(
+    [(name, pa.string()) for name in ("task_id", "prompt", "canonical_solution", "test", "entry_point")]
+)
 HLE = pa.schema(
     [
         ("id", pa.string()),
@@ -153,6 +198,80 @@ def mmlu_pro_record(index: int) -> Record:
     }
 
 
+def svamp_record(index: int) -> Record:
+    body, question = f"A pack costs {index} dollars.", "How much do 2 packs cost?"
+    return {
+        "ID": f"chal-{index}",
+        "Body": body,
+        "Question": question,
+        "Equation": f"( {index}.0 * 2.0 )",
+        "Answer": f"{2 * index}.0" if index % 3 else str(2 * index),
+        "Type": "Multiplication",
+        "question_concat": f"{body} {question}",
+    }
+
+
+def mmlu_record(index: int) -> Record:
+    """Of three topics in turn."""
+    return {
+        "question": f"What holds of {index}?",
+        "subject": ("astronomy", "high_school_physics", "philosophy")[index % 3],
+        "choices": [f"{letter} of {index}" for letter in "wxyz"],
+        "answer": index % 4,
+    }
+
+
+def arc_record(index: int) -> Record:
+    """Labels are letters or digits, and there are three to five."""
+    texts = [f"{word} of {index}" for word in ("sun", "soil", "sea", "wind", "rain")][: 3 + index % 3]
+    labels = list("12345" if index % 7 == 1 else "ABCDE")[: len(texts)]
+    return {
+        "id": f"Mercury_{index}",
+        "question": f"Which warms {index}?",
+        "choices": {"text": texts, "label": labels},
+        "answerKey": labels[index % len(labels)],
+    }
+
+
+def mbpp_record(task: int) -> Record:
+    """Lines of code end as they do there."""
+    return {
+        "task_id": task,
+        "text": f"Write a function to add {task} to a number.",
+        "code": f"def add(n):\r\n  return n + {task} ",
+        "test_list": [f"assert add({n}) == {n + task}" for n in range(3)],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+    }
+
+
+def mbpp_sanitized_record(task: int) -> Record:
+    found = mbpp_record(task)
+    return {
+        "source_file": "Benchmark Questions Verification V2.ipynb",
+        "task_id": task,
+        "prompt": found["text"],
+        "code": found["code"],
+        "test_imports": ["import math"] if task % 2 else [],
+        "test_list": found["test_list"],
+    }
+
+
+def humaneval_record(index: int) -> Record:
+    prompt = (
+        "from typing import List\n\n\ndef shift(numbers: List[int]) -> List[int]:\n"
+        f'    """ Add {index} to each.\n    >>> shift([0])\n    [{index}]\n    """\n'
+    )
+    return {
+        "task_id": f"HumanEval/{index}",
+        "prompt": prompt,
+        "canonical_solution": f"    return [n + {index} for n in numbers]\n",
+        "test": "\n\nMETADATA = {'author': 'us'}\n\n\ndef check(candidate):\n"
+        f"    assert candidate([1, 2]) == [{index + 1}, {index + 2}]\n    assert candidate([]) == []\n",
+        "entry_point": "shift",
+    }
+
+
 def hle_record(index: int, answer_type: str, image: str = "") -> Record:
     choice = answer_type == "multipleChoice"
     tail = "\n\nAnswer Choices:\nA. Egalitarian\nB. Elitism\nC. Weak\nD. Strong\nE. None" if choice else ""
@@ -249,7 +368,7 @@ def write_file(path: Path, records: Sequence[Record]) -> Path:
             writer.writeheader()
             writer.writerows(records)
         return path
-    schemas = {frozenset(schema.names): schema for schema in (AIME24, HMMT, GSM8K, MMLU_PRO, HLE)}
+    schemas = {frozenset(schema.names): schema for schema in _SCHEMAS}
     pq.write_table(pa.Table.from_pylist(list(records), schemas.get(frozenset(records[0]))), path)
     return path
 
@@ -260,6 +379,7 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> Path:
     return path
 
 
+_SCHEMAS = (AIME24, HMMT, GSM8K, SVAMP, MMLU_PRO, MMLU, ARC, HLE, MBPP, MBPP_SANITIZED, HUMANEVAL)
 _SETS = {
     "aime24": lambda: [aime24_record(i) for i in range(30)],
     "aime25": lambda: [aime25_record(i) for i in range(30)],
@@ -271,6 +391,12 @@ _SETS = {
     "gsm8k": lambda: [gsm8k_record(i) for i in range(1319)],
     "gpqa_diamond": lambda: [gpqa_record(i) for i in range(198)],
     "mmlu_pro": lambda: [mmlu_pro_record(i) for i in range(12032)],
+    "svamp": lambda: [svamp_record(i) for i in range(300)],
+    "mmlu": lambda: [mmlu_record(i) for i in range(14042)],
+    "arc_challenge": lambda: [arc_record(i) for i in range(1172)],
+    "mbpp": lambda: [mbpp_record(i) for i in range(11, 511)],
+    "mbpp_sanitized": lambda: [mbpp_sanitized_record(i) for i in range(11, 268)],
+    "humaneval": lambda: [humaneval_record(i) for i in range(164)],
     "hle_text": hle_records,
     "hle_text_all": hle_records,
 }
@@ -285,6 +411,12 @@ _PLACES = {
     "gsm8k": ("openai/gsm8k", "main/test-00000-of-00001.parquet"),
     "gpqa_diamond": ("Idavidrein/gpqa", "gpqa_diamond.csv"),
     "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "data/test-00000-of-00001.parquet"),
+    "svamp": ("ChilleD/SVAMP", "data/test-00000-of-00001.parquet"),
+    "mmlu": ("cais/mmlu", "all/test-00000-of-00001.parquet"),
+    "arc_challenge": ("allenai/ai2_arc", "ARC-Challenge/test-00000-of-00001.parquet"),
+    "mbpp": ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet"),
+    "mbpp_sanitized": ("google-research-datasets/mbpp", "sanitized/test-00000-of-00001.parquet"),
+    "humaneval": ("openai/openai_humaneval", "openai_humaneval/test-00000-of-00001.parquet"),
     "hle_text": ("cais/hle", "data/test-00000-of-00001.parquet"),
     "hle_text_all": ("cais/hle", "data/test-00000-of-00001.parquet"),
     "lcb_v5": ("livecodebench/code_generation_lite", ""),

@@ -117,10 +117,13 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
         ({**CHOICE, "choices": ["7", " "]}, "choices must be a list of strings; found ['7', ' ']"),
         ({**CHOICE, "choices": "7"}, "choices must be a list of strings; found '7'"),
         ({k: v for k, v in CHOICE.items() if k != "answer"}, "answer is missing"),
-        ({**CODE, "tests": None}, "tests must be an object with kind and cases; found None"),
+        (
+            {**CODE, "tests": None},
+            "tests must be an object with kind and cases, or a list of asserts; found None",
+        ),
         (
             {**CODE, "tests": {**TESTS, "kind": "files"}},
-            "tests.kind must be stdin or functional; found 'files'",
+            "tests.kind must be stdin, functional or asserts; found 'files'",
         ),
         (
             {**CODE, "tests": {**TESTS, "entry": "a b"}},

@@ -1,5 +1,7 @@
 """The public benchmarks: whole data sets in their exact formats, and what is refused, with its place."""
 
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +18,8 @@ from tests.evaluation import hub
 from veridistill.config import EvaluationSection
 from veridistill.errors import ConfigError
 from veridistill.evaluation import benchmarks
-from veridistill.evaluation.benchmarks import BENCHMARKS, NAMES, hle, named, rows
+from veridistill.evaluation.benchmarks import BENCHMARKS, NAMES, hle, mmlu, named, rows
+from veridistill.evaluation.benchmarks.question import without_code
 from veridistill.evaluation.benchmarks.rows import read
 from veridistill.records import Problem
 
@@ -25,7 +28,7 @@ from veridistill.records import Problem
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local copy of everything."""
     folder = tmp_path_factory.mktemp("hub")
-    for name in {BENCHMARKS[name].source.hub_id: name for name in NAMES}.values():
+    for name in {(one.source.hub_id, one.source.files): one.name for one in BENCHMARKS.values()}.values():
         hub.write(folder, name)
     return folder
 
@@ -62,6 +65,82 @@ FIRST = {
         ),
         12032,
         12032,
+    ),
+    "svamp": (
+        Problem("chal-0", "svamp", "integer", "A pack costs 0 dollars. How much do 2 packs cost?", "0"),
+        300,
+        300,
+    ),
+    "mmlu": (
+        Problem(
+            "astronomy-1",
+            "mmlu",
+            "choice",
+            "What holds of 0?\n\nA. w of 0\nB. x of 0\nC. y of 0\nD. z of 0",
+            "A",
+            "science",
+            ("w of 0", "x of 0", "y of 0", "z of 0"),
+        ),
+        14042,
+        14042,
+    ),
+    "arc_challenge": (
+        Problem(
+            "Mercury_0",
+            "arc_challenge",
+            "choice",
+            "Which warms 0?\n\nA. sun of 0\nB. soil of 0\nC. sea of 0",
+            "A",
+            "science",
+            ("sun of 0", "soil of 0", "sea of 0"),
+        ),
+        1172,
+        1172,
+    ),
+    "mbpp": (
+        Problem(
+            "11",
+            "mbpp",
+            "code",
+            "Write a function to add 11 to a number.\n\nYour code should pass these tests:\n```python\n"
+            "assert add(0) == 11\nassert add(1) == 12\nassert add(2) == 13\n```",
+            "",
+            "code",
+            tests=json.dumps(
+                {
+                    "kind": "asserts",
+                    "entry": "add",
+                    "tests": ["assert add(0) == 11", "assert add(1) == 12", "assert add(2) == 13"],
+                    "setup": "",
+                    "solution": "def add(n):\r\n  return n + 11 ",
+                }
+            ),
+        ),
+        500,
+        500,
+    ),
+    "humaneval": (
+        Problem(
+            "HumanEval/0",
+            "humaneval",
+            "code",
+            "Complete this Python function:\n```python\nfrom typing import List\n\n\n"
+            "def shift(numbers: List[int]) -> List[int]:\n"
+            '    """ Add 0 to each.\n    >>> shift([0])\n    [0]\n    """\n```',
+            "",
+            "code",
+            tests=json.dumps(
+                {
+                    "kind": "asserts",
+                    "entry": "shift",
+                    "prompt": hub.humaneval_record(0)["prompt"],
+                    "tests": [hub.humaneval_record(0)["test"], "check(shift)"],
+                    "solution": hub.humaneval_record(0)["prompt"] + "    return [n + 0 for n in numbers]\n",
+                }
+            ),
+        ),
+        164,
+        164,
     ),
     "hle_text": (
         Problem(
@@ -119,7 +198,8 @@ def test_the_numbers_of_problems() -> None:
     assert {name: one.num_problems for name, one in BENCHMARKS.items()} == {
         "aime24": 30, "aime25": 30, "aime26": 30, "hmmt_feb25": 30, "hmmt_nov25": 30, "hmmt_feb26": 33, "math500": 500,
         "gsm8k": 1319, "gpqa_diamond": 198, "mmlu_pro": 12032, "hle_text": 513, "hle_text_all": 2158, "lcb_v5": 279,
-        "lcb_v6": 175,
+        "lcb_v6": 175, "svamp": 300, "mmlu": 14042, "arc_challenge": 1172, "mbpp": 500, "mbpp_sanitized": 257,
+        "humaneval": 164,
     }  # fmt: skip
 
 
@@ -141,6 +221,12 @@ RECORDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "gsm8k": hub.gsm8k_record,
     "gpqa_diamond": hub.gpqa_record,
     "mmlu_pro": hub.mmlu_pro_record,
+    "svamp": hub.svamp_record,
+    "mmlu": hub.mmlu_record,
+    "arc_challenge": hub.arc_record,
+    "mbpp": lambda index: hub.mbpp_record(11 + index),
+    "mbpp_sanitized": lambda index: hub.mbpp_sanitized_record(11 + index),
+    "humaneval": hub.humaneval_record,
     "hle_text": lambda index: hub.hle_record(index, "multipleChoice"),
     "lcb_v6": lambda index: hub.lcb_record(index, "2025-03-01T00:00:00", functional=True),
 }
@@ -152,6 +238,12 @@ USED = {
     "gsm8k": ("question", "answer"),
     "gpqa_diamond": ("Record ID", "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 3"),
     "mmlu_pro": ("question_id", "question", "options", "answer", "answer_index"),
+    "svamp": ("ID", "Body", "Question", "Answer"),
+    "mmlu": ("question", "subject", "choices", "answer"),
+    "arc_challenge": ("id", "question", "choices", "answerKey"),
+    "mbpp": ("task_id", "text", "code", "test_list", "test_setup_code"),
+    "mbpp_sanitized": ("task_id", "prompt", "code", "test_list", "test_imports"),
+    "humaneval": ("task_id", "prompt", "canonical_solution", "test", "entry_point"),
     "hle_text": ("id", "question", "image", "answer", "answer_type"),
     "lcb_v6": (
         "question_id",
@@ -198,6 +290,37 @@ def test_a_used_field_that_is_missing_or_of_another_type_is_told_with_its_row(
         ("mmlu_pro", {"options": ["one"], "answer_index": 0}, "options must be 2 to 10; found 1"),
         ("mmlu_pro", {"options": ["x"] * 11}, "options must be 2 to 10; found 11"),
         ("mmlu_pro", {"options": ["x", None]}, "options must be a list of texts"),
+        ("svamp", {"Answer": "many"}, "Answer must be a number; found 'many'"),
+        ("svamp", {"Answer": "1e3"}, "Answer must be a number; found '1e3'"),
+        ("mmlu", {"subject": "law"}, "subject must be one of abstract_algebra, "),
+        ("mmlu", {"answer": 4}, "answer must be an index from 0 to 3 or a letter; found 4"),
+        ("mmlu", {"answer": "E"}, "answer must be an integer; found 'E'"),
+        ("mmlu", {"answer": "AB"}, "answer must be an integer; found 'AB'"),
+        ("mmlu", {"choices": ["w", "x", "y"]}, "choices must be 4; found 3"),
+        ("arc_challenge", {"answerKey": "F"}, "answerKey 'F' must be one of the labels 1, 2, 3, 4"),
+        (
+            "arc_challenge",
+            {"choices": {"text": ["w", "x"], "label": ["A"]}},
+            "choices must be text and label, two lists of texts of the same length; found {",
+        ),
+        ("mbpp", {"test_list": []}, "test_list must be a non-empty list of Python texts; found []"),
+        (
+            "mbpp",
+            {"test_list": ["assert add(1) == 2", "assert add(1 == 2"]},
+            "test_list: item 2 is not Python: '(' was never closed (line 1); found 'assert add(1 == 2'",
+        ),
+        ("mbpp", {"test_list": ["assert sub(1) == 2"]}, "code defines no function that test_list calls"),
+        ("mbpp", {"code": "def add(n) return n"}, "code is not Python: expected ':' (line 1)"),
+        ("mbpp", {"test_setup_code": "root ="}, "test_setup_code is not Python: invalid syntax (line 1)"),
+        ("mbpp_sanitized", {"test_imports": ["import"]}, "test_imports is not Python: "),
+        (
+            "humaneval",
+            {"entry_point": "move"},
+            "prompt does not define move, which entry_point names",
+        ),
+        ("humaneval", {"entry_point": "a b"}, "entry_point must name the function that the tests call"),
+        ("humaneval", {"test": "def check(:"}, "test: item 1 is not Python: "),
+        ("humaneval", {"canonical_solution": "  return [\n"}, "canonical_solution is not Python: "),
         (
             "hle_text",
             {"answer_type": "essay"},
@@ -219,7 +342,7 @@ def test_values_that_cannot_be_right_are_told(
     assert fault in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(RECORDS) - {"gsm8k"}))
+@pytest.mark.parametrize("name", sorted(set(RECORDS) - {"gsm8k", "mmlu"}))
 def test_an_id_used_twice_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"few\.jsonl:2: id '.+' is already used in .*few\.jsonl:1$"):
         few(name, [RECORDS[name](0), RECORDS[name](0)], tmp_path)
@@ -356,6 +479,126 @@ def test_files_without_a_column_or_that_are_not_there(tmp_path: Path) -> None:
         list(read([tmp_path / "none.csv"], ()))
 
 
+# --- local copies that are not the Hub's split --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "records"),
+    [
+        ("gsm8k", "gsm8k_test.jsonl", [hub.gsm8k_record(i) for i in range(1319)]),
+        ("mbpp", "mbpp.jsonl", [hub.mbpp_record(i) for i in range(1, 975)]),
+    ],
+)
+def test_a_file_of_the_original_stands_in_for_the_split(
+    tmp_path: Path, data: Path, name: str, file: str, records: list[dict[str, Any]]
+) -> None:
+    hub.write_jsonl(tmp_path / file, records)
+    assert named(name, data=str(tmp_path)) == named(name, data=str(data))
+
+
+def test_all_of_the_edited_problems_of_mbpp_hold_the_split(tmp_path: Path) -> None:
+    hub.write_jsonl(tmp_path / "mbpp_sanitized.jsonl", map(hub.mbpp_sanitized_record, range(254, 681)))
+    found = named("mbpp_sanitized", data=str(tmp_path))
+    assert [one.problem_id for one in found] == [str(task) for task in range(254, 511)]
+
+
+# --- topics -------------------------------------------------------------------------------------------------
+
+
+def test_one_topic_or_group_of_mmlu(data: Path) -> None:
+    physics = named("mmlu:high_school_physics", data=str(data))
+    everything = named("mmlu", data=str(data))
+    assert {one.benchmark for one in physics} == {"mmlu:high_school_physics"}
+    assert [replace(one, benchmark="mmlu") for one in physics] == everything[1::3]
+    assert len(named("mmlu:science", data=str(data))) == len(everything[1::3]) + len(everything[::3])
+    assert len(named("mmlu:humanities", data=str(data), limit=5)) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        (
+            "mmlu:high_school_phisics",
+            r"mmlu has no topic 'high_school_phisics'; did you mean mmlu:high_school",
+        ),
+        (
+            "mmlu:",
+            r"mmlu has no topic ''; groups: stem, humanities, social_sciences, other, science; topics: ",
+        ),
+        ("gsm8k:algebra", r"gsm8k:algebra: gsm8k has no topics to choose from; name it alone: gsm8k"),
+        ("mmlo:stem", r"there is no benchmark 'mmlo:stem'; did you mean mmlu\?"),
+    ],
+)
+def test_a_topic_that_is_not_there(name: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{fault}"):
+        named(name)
+
+
+def test_every_topic_of_mmlu_is_in_one_group() -> None:
+    groups = [topics for name, topics in mmlu.GROUPS.items() if name != "science"]
+    assert len(mmlu.TOPICS) == len(set(mmlu.TOPICS)) == sum(map(len, groups)) == 57
+    assert set(mmlu.GROUPS["science"]) < set(mmlu.TOPICS)
+
+
+OTHER_FIELDS = {
+    "question": "Which?",
+    "options": ["a", "b", "c", "d"],
+    "answer": "C",
+    "topic": "astronomy",
+    "id": 7,
+}
+
+
+def test_a_part_of_mmlu_bears_the_name_of_its_file(tmp_path: Path) -> None:
+    lost = {**OTHER_FIELDS, "options": ["a", "b", "c", math.nan], "topic": "college_physics"}
+    hub.write_jsonl(tmp_path / "mmlu_science.jsonl", [OTHER_FIELDS, lost, OTHER_FIELDS])
+    found = named("mmlu", data=str(tmp_path))
+    assert [one.problem_id for one in found] == ["astronomy-1", "college_physics-1", "astronomy-2"]
+    assert {one.benchmark for one in found} == {"mmlu_science"}
+    assert [one.reference for one in found] == ["C"] * 3
+    assert found[1].options[3] == "None", "which pandas takes for a missing value"
+    (physics,) = named("mmlu:college_physics", data=str(tmp_path))
+    assert (physics.benchmark, physics.problem_id) == ("mmlu_science:college_physics", "college_physics-1")
+    with pytest.raises(
+        ConfigError, match="holds no question of mmlu_science:virology; its topics are astronomy"
+    ):
+        named("mmlu:virology", data=str(tmp_path))
+    hub.write_jsonl(tmp_path / "mmlu_science.jsonl", [{**OTHER_FIELDS, "topic": "philosophy"}])
+    with pytest.raises(
+        ConfigError, match=r"mmlu_science\.jsonl:1: topic must be one of anatomy, .*'philosophy'"
+    ):
+        named("mmlu", data=str(tmp_path))
+
+
+def test_a_part_under_the_name_of_the_whole_is_refused(tmp_path: Path) -> None:
+    hub.write_jsonl(tmp_path / "mmlu.jsonl", [OTHER_FIELDS])
+    with pytest.raises(ConfigError, match="cais/mmlu: 14,042 rows expected, 1 found"):
+        named("mmlu", data=str(tmp_path))
+
+
+# --- numbers and labels -------------------------------------------------------------------------------------
+
+
+def test_answers_and_labels_as_the_small_sets_write_them(data: Path, tmp_path: Path) -> None:
+    found = named("svamp", data=str(data))
+    assert [one.reference for one in found[:3]] == ["0", "2", "4"]  # stored as 2.0
+    (half,) = few("svamp", [{**hub.svamp_record(1), "Answer": 2.5}], tmp_path)
+    assert (half.kind, half.reference) == ("math", "2.5")
+    digits = [one for one in named("arc_challenge", data=str(data)) if one.problem_id == "Mercury_8"]
+    assert [(one.reference, len(one.options)) for one in digits] == [("D", 5)]  # stored as 4
+
+
+def test_what_runs_before_the_tests_is_shown(tmp_path: Path) -> None:
+    record = hub.mbpp_record(11) | {
+        "code": "class Node: pass\r\ndef add(n): return n",
+        "test_setup_code": "root = Node()\r\n",
+        "test_list": ["assert add(root) is root"],
+    }
+    (problem,) = few("mbpp", [record], tmp_path)
+    assert problem.question.endswith("```python\nroot = Node()\nassert add(root) is root\n```")
+    assert without_code(problem.question) == record["text"]
+
+
 # --- HLE's questions ----------------------------------------------------------------------------------------
 
 
@@ -440,7 +683,9 @@ def test_the_problems_of_the_documentation_load(tmp_path: Path) -> None:
     lines = text.partition("```json\n")[2].partition("```")[0]
     (tmp_path / "mine.jsonl").write_text(lines, encoding="utf-8")
     found = benchmarks.load(tmp_path / "mine.jsonl")
-    assert [problem.kind for problem in found] == ["integer", "math", "choice", "exact", "code", "code"]
+    assert [problem.kind for problem in found] == [
+        *("integer", "math", "choice", "exact", "code", "code", "code", "choice"),
+    ]
 
 
 def test_a_configuration_selects_its_own_file_and_each_benchmark_once(data: Path, tmp_path: Path) -> None:

@@ -72,7 +72,10 @@ def test_lines_of_every_kind_come_back_in_order() -> None:
         ({**GOOD, "reference": ""}, "reference must be the right answer, as text; found ''"),
         ({**GOOD, "reference": True}, "reference must be the right answer"),
         ({**GOOD, "options": "AB"}, "options must be a list of strings"),
-        ({**GOOD, "kind": "code"}, "tests must be an object with kind and cases; found None"),
+        (
+            {**GOOD, "kind": "code"},
+            "tests must be an object with kind and cases, or a list of asserts; found None",
+        ),
     ],
 )
 def test_a_bad_line_is_told_and_ends_nothing(line: object, error: str) -> None:

@@ -1,5 +1,7 @@
 """The tests of a programming problem: read from our own JSON or from a record of LiveCodeBench, within bounds.
 
+Cases have an input and an expected output; tests that are Python are `asserts`.
+
 The data is not trusted: nothing is unpickled, what is packed has a limit on what it unpacks to, and every fault is a
 `ConfigError` that names the record. `Decoded` reads the tests of each problem once for all of its samples. Running
 programs and comparing their output are left to `programs`.
@@ -18,6 +20,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from veridistill.errors import ConfigError
+from veridistill.grading.asserts import Asserts, asserts_of
 
 __all__ = ["MAX_BYTES", "Case", "Cases", "Decoded", "decode_cases", "from_json", "is_livecodebench"]
 
@@ -48,12 +51,17 @@ class Cases:
     entry: str | None
     cases: tuple[Case, ...]
 
+    @property
+    def size(self) -> int:
+        """Characters."""
+        return sum(len(case.input) + len(case.output) for case in self.cases)
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """`size` is in characters."""
 
-    found: Cases | ConfigError
+    found: Cases | Asserts | ConfigError
     size: int
 
 
@@ -70,7 +78,7 @@ class Decoded:
         self._kept: dict[str, _Kept] = {}
         self._decoding = asyncio.Lock()
 
-    async def get(self, tests: str) -> Cases:
+    async def get(self, tests: str) -> Cases | Asserts:
         """What `decode_cases` gives or raises."""
         async with self._decoding:
             kept = self._kept.pop(tests, None)
@@ -90,7 +98,7 @@ def _decoded(tests: str) -> _Kept:
         found = decode_cases(tests)
     except ConfigError as error:
         return _Kept(error, len(str(error)))
-    return _Kept(found, sum(len(case.input) + len(case.output) for case in found.cases))
+    return _Kept(found, found.size)
 
 
 def is_livecodebench(tests: str) -> bool:
@@ -98,7 +106,7 @@ def is_livecodebench(tests: str) -> bool:
     return tests.startswith("@")
 
 
-def decode_cases(tests: str) -> Cases:
+def decode_cases(tests: str) -> Cases | Asserts:
     """The tests that a `Problem.tests` holds: JSON text, or `@path:offset:length` of a record in a file.
 
     Of `@private:path:offset:length` they are the record's private tests alone.
@@ -134,7 +142,9 @@ def _record(place: str) -> Any:
         return json.loads(file.read(int(length)))
 
 
-def _own(found: Any) -> Cases:
+def _own(found: Any) -> Cases | Asserts:
+    if found["kind"] == "asserts":
+        return asserts_of(found)
     return _cases(found["kind"], found.get("entry"), found["cases"])
 
 
@@ -192,7 +202,7 @@ def _text_of_pickle(data: bytes) -> str:
 
 def _cases(kind: str, entry: str | None, given: Sequence[Any]) -> Cases:
     if kind not in ("stdin", "functional"):
-        raise ValueError(f'the kind of the tests is {kind!r}; it must be "stdin" or "functional"')
+        raise ValueError(f'the kind of the tests is {kind!r}; it must be "stdin", "functional" or "asserts"')
     if not 0 < len(given) <= _MAX_CASES:
         raise ValueError(f"there are {len(given)} test cases; there must be 1 to {_MAX_CASES}")
     cases = tuple(Case(_text(case["input"]), _text(case["output"])) for case in given)

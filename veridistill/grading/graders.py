@@ -23,6 +23,7 @@ from veridistill.grading.algebra import Algebra, NoReply
 from veridistill.grading.cases import is_livecodebench
 from veridistill.grading.compare import answers, bounds, comparison, reading
 from veridistill.grading.compare.latex import MAX_ANSWER
+from veridistill.grading.dialogue import NotGraded
 from veridistill.records import Attempt, Completion, Grade, Problem
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Graders:
     async def grade(self, problem: Problem, response: str) -> Grade:
         """The grade of a whole reply, reasoning included. Raises `ConfigError` as `check` does."""
         self.check((problem,))
-        answer = (answers.final_answer(problem, split(response).answer) or "").strip() or None
+        answer = _tidy(problem, answers.final_answer(problem, split(response).answer) or "") or None
         try:
             if fault := await self._fault(problem):
                 return Grade("unreadable_reference", answer and answer[:MAX_ANSWER], fault)
@@ -115,6 +116,8 @@ class Graders:
             if problem.kind == "code":
                 return await (await self._sandboxed()).grade(answer, problem.tests)
             return replace(await self._compared(problem, answer), answer=answer[:MAX_ANSWER])
+        except NotGraded as error:
+            return Grade("sandbox_error", answer and answer[:MAX_ANSWER], str(error))
         except NoReply as error:
             return Grade(
                 "grader_error", answer and answer[:MAX_ANSWER], f"no worker to compare with: {error}"
@@ -141,7 +144,7 @@ class Graders:
         return await self._algebra.compare(answer, reference)
 
     async def _fault(self, problem: Problem) -> str:
-        """Why the problem's reference cannot be read, or empty. Raises `NoReply`."""
+        """Why the problem's reference cannot be read, or empty. Raises `NoReply`, of programs `NotGraded`."""
         if problem.kind == "code":
             return await (await self._sandboxed()).fault(problem.tests)
         async with self._probing:
@@ -159,6 +162,11 @@ class Graders:
 
                 self._programs = await Programs(self._num, python=self._python).__aenter__()
         return self._programs
+
+
+def _tidy(problem: Problem, answer: str) -> str:
+    """An answer without the white space around it; that at the beginning of a program belongs to it."""
+    return answer.rstrip() if problem.kind == "code" else answer.strip()
 
 
 def attempt(problem: Problem, index: int, completion: Completion, grade: Grade) -> Attempt:

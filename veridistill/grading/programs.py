@@ -1,7 +1,9 @@
 """Grading programs: each test runs in the sandbox, and what comes back is compared here by LiveCodeBench's rules.
 
 Expected outputs never enter the sandbox, so a program that cheats there can only claim an output, which is to answer.
-Reading the tests is left to `cases`, containment to `sandbox`.
+Tests that are Python run in a sandbox of their own (`dialogue`). Where the problem brings a solution, that is graded
+first: tests that it does not pass say nothing about a model's programs. Reading the tests is left to `cases`,
+containment to `sandbox`.
 """
 
 import asyncio
@@ -11,19 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from veridistill.errors import ConfigError
+from veridistill.grading.asserts import Asserts
 from veridistill.grading.cases import Case, Cases, Decoded, decode_cases, from_json
+from veridistill.grading.dialogue import ENDINGS, Finding, NotGraded, examined
 from veridistill.grading.sandbox import Confinement, Interpreter, Limits, Run, confinement, opened
 from veridistill.records import Grade, GradeOutcome, without_surrogates
 
 __all__ = ["Case", "Cases", "Programs", "decode_cases", "same_output", "same_result"]
 
-_OUTCOMES: dict[str, GradeOutcome] = {
-    "failed": "runtime_error",
-    "timeout": "timeout",
-    "memory": "memory",
-    "output_limit": "output_limit",
-    "unfinished": "sandbox_error",
-}
 _MAX_ERROR = 500
 
 
@@ -44,6 +41,7 @@ class Programs:
             self._free.put_nowait(worker)
         self._held: Confinement | None = None
         self._tests = Decoded()
+        self._solutions: dict[str, asyncio.Task[Finding]] = {}
 
     @property
     def confinement(self) -> Confinement:
@@ -59,15 +57,38 @@ class Programs:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._solutions.values():
+            task.cancel()
+        await asyncio.gather(*self._solutions.values(), return_exceptions=True)
         self._held = None
 
     async def fault(self, tests: str) -> str:
-        """Why a problem's tests cannot be read; empty when they can."""
+        """Why a problem's tests cannot be read, or that its own solution fails them; empty otherwise.
+
+        Raises `NotGraded`.
+        """
         try:
-            await self._tests.get(tests)
+            found = await self._tests.get(tests)
         except ConfigError as error:
             return str(error)
-        return ""
+        if not (isinstance(found, Asserts) and found.solution):
+            return ""
+        if tests not in self._solutions:
+            self._solutions[tests] = asyncio.create_task(self._solved(found))
+        finding = await asyncio.shield(self._solutions[tests])
+        if finding.outcome == "sandbox_error":
+            self._solutions.pop(tests, None)
+            raise NotGraded(f"the problem's own solution was not run: {finding.error}")
+        if finding.outcome == "pass":
+            return ""
+        return f"the problem's own solution does not pass its tests here ({finding.outcome}): {finding.error}"
+
+    async def _solved(self, tests: Asserts) -> Finding:
+        worker = await self._free.get()
+        try:
+            return await examined(self.confinement, self._limits, worker, [tests.solution], tests)
+        finally:
+            self._free.put_nowait(worker)
 
     async def grade(self, code: str, tests: str) -> Grade:
         """The grade of a program: that of the first test it fails, or a pass. Cancelling ends its sandbox.
@@ -78,11 +99,14 @@ class Programs:
         code = without_surrogates(code)
         worker = await self._free.get()
         try:
-            cases = await self._tests.get(tests)
-            outcome, error = await self._graded(worker, code, cases)
+            found = await self._tests.get(tests)
+            if isinstance(found, Asserts):
+                finding = await examined(self.confinement, self._limits, worker, found.program(code), found)
+            else:
+                finding = Finding(*await self._graded(worker, code, found))
         finally:
             self._free.put_nowait(worker)
-        return Grade(outcome, code, without_surrogates(error)[-_MAX_ERROR:])
+        return Grade(finding.outcome, code, without_surrogates(finding.error)[-_MAX_ERROR:])
 
     async def _graded(self, worker: int, code: str, cases: Cases) -> tuple[GradeOutcome, str]:
         """A sandbox lost during a test is started once more from that test on; lost again there, it counts against the
@@ -117,7 +141,7 @@ class Programs:
 
 async def _judged(run: Run, case: Case, kind: str) -> tuple[GradeOutcome, str]:
     if run.ending != "exited":
-        return _OUTCOMES[run.ending], run.error.strip() or run.ending
+        return ENDINGS[run.ending], run.error.strip() or run.ending
     if kind == "functional":
         if not run.output:
             return "runtime_error", "the program ended without a result"

@@ -140,7 +140,7 @@ def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
         raise _Fault(f"options must be a list of strings, in the order shown; found {jsonl.shown(options)}")
     reference = tests = ""
     if kind == "code":
-        tests = _tests(record.get("tests"))
+        tests = _tests(record)
     else:
         reference = _reference(record.get("reference", record.get("answer")))
     name = str(record["id"])
@@ -149,12 +149,18 @@ def _problem(record: dict[str, Any]) -> tuple[Problem, str]:
     ), without_surrogates(response)
 
 
-def _tests(value: Any) -> str:
-    """Tests as JSON text. A bare list is one of cases with standard input; what is in them is `cases`' to judge."""
+def _tests(record: dict[str, Any]) -> str:
+    """Tests as JSON text. A bare list is one of cases with standard input, or of asserts; what is in them is `cases`'
+    to judge.
+    """
+    value = record.get("tests")
     if isinstance(value, list) and value:
-        value = {"kind": "stdin", "cases": value}
+        python = isinstance(value[0], str)
+        value = record | {"kind": "asserts"} if python else {"kind": "stdin", "cases": value}
     if not isinstance(value, str | dict) or not value:
-        raise _Fault(f"tests must be an object with kind and cases; found {jsonl.shown(value)}")
+        raise _Fault(
+            f"tests must be an object with kind and cases, or a list of asserts; found {jsonl.shown(value)}"
+        )
     return value if isinstance(value, str) else json.dumps(value)
 
 

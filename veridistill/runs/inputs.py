@@ -12,7 +12,7 @@ from veridistill.data.overlap import audit_lines
 from veridistill.data.overlap.contamination import Item
 from veridistill.data.rundir import RunDir, write_atomically
 from veridistill.evaluation import benchmarks, intervals
-from veridistill.evaluation.benchmarks.question import with_options, without_starter
+from veridistill.evaluation.benchmarks.question import with_options, without_code
 from veridistill.lab import world
 from veridistill.records import Problem
 
@@ -37,7 +37,7 @@ def _items(names: tuple[str, ...], section: EvaluationSection) -> Iterator[Item]
         for problem in found:
             yield problem.benchmark, problem.problem_id, problem.question
             # A copy may leave them out.
-            stem = without_starter(problem.question.removesuffix(with_options("", problem.options)))
+            stem = without_code(problem.question.removesuffix(with_options("", problem.options)))
             if stem != problem.question:
                 yield problem.benchmark, problem.problem_id, stem
 

@@ -13,14 +13,19 @@ from veridistill.config import EvaluationSection
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks import (
     aime,
+    arc,
     files,
     gpqa,
     gsm8k,
     hle,
     hmmt,
+    humaneval,
     livecodebench,
     math500,
+    mbpp,
+    mmlu,
     mmlu_pro,
+    svamp,
 )
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Preset
 from veridistill.evaluation.benchmarks.own import load
@@ -30,7 +35,11 @@ __all__ = ["BENCHMARKS", "NAMES", "Entry", "Preset", "load", "named", "selected"
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
-    for family in (aime, hmmt, math500, gsm8k, gpqa, mmlu_pro, hle, livecodebench)
+    for family in (
+        *(aime, hmmt, math500, gsm8k, svamp),
+        *(gpqa, mmlu_pro, mmlu, arc, hle),
+        *(livecodebench, mbpp, humaneval),
+    )
     for benchmark in family.BENCHMARKS
 }
 NAMES = tuple(BENCHMARKS)
@@ -43,7 +52,7 @@ class Entry:
     """
 
     name: str
-    rows: int
+    rows: int | None
     problems: int | None
     kinds: str
     domain: str
@@ -60,16 +69,21 @@ def named(
 ) -> list[Problem]:
     """The first `limit` problems of a benchmark, from the directory `data` or else from the Hub.
 
-    The whole data set is checked, whatever the limit. Raises `ConfigError` for an unknown name, for data that are not
-    available, and with every fault of those that are.
+    `name` may choose a topic: `mmlu:high_school_physics`. The whole data set is checked, whatever the limit. Raises
+    `ConfigError` for an unknown name, for data that are not available, and with every fault of those that are.
     """
-    benchmark = BENCHMARKS.get(name)
+    known, colon, topic = name.partition(":")
+    benchmark = BENCHMARKS.get(known)
     if benchmark is None:
-        close = difflib.get_close_matches(name, NAMES, 1)
+        close = difflib.get_close_matches(known, NAMES, 1)
         hint = f"did you mean {close[0]}? All: " if close else "choose of "
         raise ConfigError(f"there is no benchmark {name!r}; {hint}{', '.join(NAMES)}")
-    benchmark = benchmark.under(preset)
-    return benchmark.read(benchmark, files.find(benchmark, data))[:limit]
+    benchmark = chosen = benchmark.under(preset)
+    if colon:
+        if benchmark.narrowed is None:
+            raise ConfigError(f"{name}: {known} has no topics to choose from; name it alone: {known}")
+        chosen = benchmark.narrowed(benchmark, topic)
+    return chosen.read(chosen, files.find(benchmark, data))[:limit]
 
 
 def selected(section: EvaluationSection) -> list[Problem]:

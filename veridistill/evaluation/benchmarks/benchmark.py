@@ -40,18 +40,25 @@ class Benchmark:
     (None: not known); loading checks both. `subset` says which ones, where that is not all. `read` makes the problems
     of the files, all of them checked, or raises one `ConfigError` with every fault. `paper` is what preset paper reads
     instead, where that differs. `formats` are the suffixes that a local copy of a single file may have.
+
+    `unsplit` is the number of records of the file from which the Hub's split was taken, where a local copy may be that
+    one. `parts` are names of local files that hold a part of the set, of any number of records. `narrowed` gives the
+    benchmark of one topic, or raises `ConfigError`; None where there are no topics to choose.
     """
 
     name: str
     source: Source
     kinds: tuple[Kind, ...]
     domain: Domain
-    num_rows: int
+    num_rows: int | None
     read: Callable[["Benchmark", Sequence[Path]], list[Problem]]
     num_problems: int | None
     subset: str = ""
     paper: "Benchmark | None" = None
     formats: tuple[str, ...] = (".parquet", ".jsonl", ".csv")
+    unsplit: int | None = None
+    parts: tuple[str, ...] = ()
+    narrowed: "Callable[[Benchmark, str], Benchmark] | None" = None
 
     def under(self, preset: Preset) -> "Benchmark":
         """The benchmark as a preset has it."""

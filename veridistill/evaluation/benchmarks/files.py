@@ -4,6 +4,7 @@ No data is bundled. Where the files are not available, the error says where to a
 would do.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from veridistill.errors import ConfigError, missing_extra
@@ -14,18 +15,28 @@ def find(benchmark: Benchmark, data: str | None) -> list[Path]:
     """The benchmark's files, in the order of its patterns: below the directory `data`, or else from the Hub.
 
     A directory holds the Hub's own layout (`DIR/math-ai/aime25/test.jsonl`) or, for a benchmark of one file,
-    that file under the benchmark's name (`DIR/aime25.jsonl`). Raises `ConfigError` when they are not there.
+    that file under the benchmark's name (`DIR/aime25.jsonl` or `DIR/aime25_test.jsonl`). Raises `ConfigError` when they
+    are not there.
     """
     if data is None:
         return _matching(benchmark, _snapshot(benchmark))
     folder = Path(data).expanduser()
-    named = (folder / (benchmark.name + suffix) for suffix in benchmark.formats if _single(benchmark))
-    if found := next(filter(Path.is_file, named), None):
+    if found := _named(folder, benchmark, (benchmark.name, f"{benchmark.name}_test")):
         return [found]
     copy = folder / benchmark.source.hub_id
     if not copy.is_dir():
+        if found := _named(folder, benchmark, benchmark.parts):
+            return [found]
         raise ConfigError(f"{benchmark.name}: {folder} does not hold it; {_local(benchmark)}")
     return _matching(benchmark, copy)
+
+
+def _named(folder: Path, benchmark: Benchmark, names: Sequence[str]) -> Path | None:
+    """The first file of one of these names; None for a benchmark of several files."""
+    formats = benchmark.formats if _single(benchmark) else ()
+    return next(
+        filter(Path.is_file, (folder / (name + suffix) for name in names for suffix in formats)), None
+    )
 
 
 def _matching(benchmark: Benchmark, folder: Path) -> list[Path]:
@@ -74,7 +85,8 @@ def _unavailable(benchmark: Benchmark, error: OSError) -> str:
 def _local(benchmark: Benchmark) -> str:
     copy = f"DIR/{benchmark.source.hub_id}"
     files = " and ".join(f"{copy}/{pattern}" for pattern in benchmark.source.files)
-    names = [f"DIR/{benchmark.name}{suffix}" for suffix in benchmark.formats] if _single(benchmark) else []
+    known = (benchmark.name, *benchmark.parts) if _single(benchmark) else ()
+    names = [f"DIR/{name}{suffix}" for name in known for suffix in benchmark.formats]
     one = "".join(f", or {name}" for name in names)
     return f"set evaluation.data=DIR with {files}{one}"
 

@@ -1,7 +1,8 @@
 """The user's own problems, as JSONL: `id, kind, question`, and `answer`, `answer` with `choices`, or `tests`.
 
-Optional are `domain` (math, science, code; by default that of the kind) and, for programs, `starter_code`. The
-whole file is checked before anything is asked, and one error lists every fault.
+`options` are another name of choices. Tests are an object, or a list of asserts with the function's name as `entry`.
+Optional are `domain` (math, science, code; by default that of the kind) and, for programs, `starter_code`. The whole
+file is checked before anything is asked, and one error lists every fault.
 """
 
 import json
@@ -12,9 +13,11 @@ from veridistill.data import jsonl
 from veridistill.data.jsonl import Faults, Row, shown
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks.question import LETTERS, with_options, with_starter
+from veridistill.grading import asserts
 from veridistill.grading.compare.comparison import KINDS
 from veridistill.records import Domain, Kind, Problem, without_surrogates
 
+_OPTIONS = ("choices", "options")
 FIELDS = ("id", "kind", "question", "answer")
 DOMAINS: dict[Kind, Domain] = {
     "integer": "math",
@@ -91,8 +94,8 @@ def _problem(record: dict[str, Any], benchmark: str) -> Problem:
     if kind == "code":
         question = with_starter(question, _starter(record))
         reference, tests = "", _tests(record)
-    elif kind == "choice" and "choices" in record:
-        options = _choices(record["choices"])
+    elif kind == "choice" and (name := next((one for one in _OPTIONS if one in record), None)):
+        options = _choices(name, record[name])
         reference = _letter(record["answer"], options)
         question = with_options(question, options)
     # A reference must be right when it is given as the answer.
@@ -110,11 +113,11 @@ def _problem(record: dict[str, Any], benchmark: str) -> Problem:
     )
 
 
-def _choices(value: Any) -> tuple[str, ...]:
+def _choices(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
-        raise _Fault(f"choices must be a list of strings; found {shown(value)}")
+        raise _Fault(f"{name} must be a list of strings; found {shown(value)}")
     if not 2 <= len(value) <= len(LETTERS):
-        raise _Fault(f"choices must be 2 to {len(LETTERS)}; found {len(value)}")
+        raise _Fault(f"{name} must be 2 to {len(LETTERS)}; found {len(value)}")
     return tuple(without_surrogates(one) for one in value)
 
 
@@ -144,10 +147,20 @@ def _starter(record: dict[str, Any]) -> str:
 def _tests(record: dict[str, Any]) -> str:
     """The tests of a program, checked, as JSON text."""
     tests = record.get("tests")
+    if isinstance(tests, list):
+        tests = {"kind": "asserts", "tests": tests} | {
+            name: record[name] for name in ("entry", "setup", "prompt", "solution") if name in record
+        }
     if not isinstance(tests, dict):
-        raise _Fault(f"tests must be an object with kind and cases; found {shown(tests)}")
+        raise _Fault(
+            f"tests must be an object with kind and cases, or a list of asserts; found {shown(tests)}"
+        )
+    if tests.get("kind") == "asserts":
+        if found := asserts.faults(tests):
+            raise _Fault("; ".join(found))
+        return json.dumps(tests)
     if tests.get("kind") not in ("stdin", "functional"):
-        raise _Fault(f"tests.kind must be stdin or functional; found {shown(tests.get('kind'))}")
+        raise _Fault(f"tests.kind must be stdin, functional or asserts; found {shown(tests.get('kind'))}")
     entry = tests.get("entry")
     if tests["kind"] == "functional" and not (isinstance(entry, str) and entry.isidentifier()):
         raise _Fault(f"tests.entry must name the function to call; found {shown(entry)}")

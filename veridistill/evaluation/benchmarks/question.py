@@ -1,4 +1,4 @@
-"""How options and starter code are shown in a question, for every benchmark alike.
+"""How options, starter code and tests are shown in a question, for every benchmark alike.
 
 How the answer is to be given is left to the solve template.
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STARTER = "\n\nStart from this code:\n```python\n"
+_TESTS = "\n\nYour code should pass these tests:\n```python\n"
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
@@ -21,7 +22,15 @@ def with_starter(question: str, code: str) -> str:
     return f"{question}{_STARTER}{code}\n```" if code else question
 
 
-def without_starter(question: str) -> str:
-    """What `with_starter` was given as the question."""
-    stem, _, code = question.rpartition(_STARTER)
-    return stem if code.endswith("\n```") and stem else question
+def with_tests(question: str, tests: Sequence[str]) -> str:
+    """The question, and below it its tests in a fenced block."""
+    return question + _TESTS + "\n".join(tests) + "\n```"
+
+
+def without_code(question: str) -> str:
+    """What `with_starter` or `with_tests` was given as the question."""
+    for heading in (_STARTER, _TESTS):
+        stem, _, code = question.rpartition(heading)
+        if stem and code.endswith("\n```"):
+            return stem
+    return question

@@ -63,17 +63,23 @@ class Row:
         """A text that is not blank, without the white space around it."""
         value = self.columns.get(name)
         if not isinstance(value, str):
-            self._refuse(name, "text")
+            self.refuse(name, "text")
             return ""
         if not value.strip():
             self.fault(f"{name} is empty")
         return without_surrogates(value).strip()
 
+    def source(self, name: str) -> str:
+        """A text that is not blank, as it is: white space is part of a program."""
+        self.text(name)
+        value = self.columns.get(name)
+        return without_surrogates(value) if isinstance(value, str) else ""
+
     def optional(self, name: str) -> str:
         """A text as it is, or nothing where the field is null."""
         value = self.columns.get(name)
         if name not in self.columns or not (value is None or isinstance(value, str)):
-            self._refuse(name, "text or null")
+            self.refuse(name, "text or null")
             return ""
         return without_surrogates(value or "")
 
@@ -88,7 +94,7 @@ class Row:
         if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
             return int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self._refuse(name, "an integer")
+            self.refuse(name, "an integer")
             return 0
         return value
 
@@ -96,11 +102,16 @@ class Row:
         """A list of texts, without the white space around each."""
         value = self.columns.get(name)
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self._refuse(name, "a list of texts")
+            self.refuse(name, "a list of texts")
             return ()
         return tuple(without_surrogates(one).strip() for one in value)
 
-    def _refuse(self, name: str, wanted: str) -> None:
+    def of(self, *names: str) -> str:
+        """The first of these fields that the record has, or else the first: sets call the same thing differently."""
+        return next((name for name in names if name in self.columns), names[0])
+
+    def refuse(self, name: str, wanted: str) -> None:
+        """Note that a field is missing or is not what is wanted."""
         found = (
             f"must be {wanted}; found {shown(self.columns[name])}" if name in self.columns else "is missing"
         )
@@ -129,7 +140,7 @@ def problems(
             faults.add(place, f"id {problem.problem_id!r} is already used in {first[problem.problem_id]}")
         found.append(problem)
     where, whole = benchmark.source.hub_id, "give the whole, unchanged data set"
-    if count != benchmark.num_rows:
+    if benchmark.num_rows is not None and count not in (benchmark.num_rows, benchmark.unsplit):
         faults.add(where, f"{benchmark.num_rows:,} rows expected, {count:,} found; {whole}")
     faults.check()
     if benchmark.num_problems is not None and len(found) != benchmark.num_problems:

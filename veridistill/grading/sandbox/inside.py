@@ -5,6 +5,9 @@ frames on its standard input (first the program, then one test after another) an
 the child and what it printed or returned. It never learns an expected output. The child is one process: it may make
 threads, and no other process, file or connection.
 
+A program may come with a driver, source that is run when the program is loaded, and two pipes by which that talks to
+the caller. What they say to one another is left to `calling`.
+
 A frame is 8 bytes of length, big-endian, and the data.
 """
 
@@ -184,13 +187,13 @@ def serve(settings: dict[str, Any]) -> None:
     program = json.loads(_read(control) or b"null")
     if program is None:
         os._exit(0)
-    if re.search(r"\bnumpy\b", program["code"]):
+    if re.search(r"\bnumpy\b", "".join(program["code"])):
         importlib.import_module("numpy") if importlib.util.find_spec("numpy") else None
     gc.freeze()
     _write(answers, b"ready")
     while (given := _read(control)) is not None:
         files = [_memory(given), _memory(), _memory(), _memory()]
-        given = given if program["entry"] else b""
+        given = given if program["entry"] or program["driver"] else b""
         child = os.fork()
         if child == 0:
             become(program, given, files, settings)
@@ -240,11 +243,12 @@ def _processor_time(process: int) -> float:
 
 def become(program: dict[str, Any], given: bytes, files: list[int], settings: dict[str, Any]) -> None:
     """Turn this fresh child into the program. Standard output is a file, so the program never waits for a reader."""
+    files = [*files[:3], *program["pipes"]] if program["driver"] else files
     for number, descriptor in enumerate([os.dup(one) for one in files]):
         os.dup2(descriptor, number)
     # The way to Python (3 where there is none such) stays open; the server's own channels do not.
-    os.closerange(4, settings["keep"])
-    os.closerange(settings["keep"] + 1, 256)
+    os.closerange(len(files), settings["keep"])
+    os.closerange(max(len(files), settings["keep"] + 1), 256)
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         stream = open(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
@@ -256,12 +260,15 @@ def become(program: dict[str, Any], given: bytes, files: list[int], settings: di
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
     filter_calls(bytes.fromhex(settings["filter"]))
     sys.argv = ["program.py"]
-    main = types.ModuleType(_MAIN)
-    main.__dict__.update(prelude(), open=_open)
-    sys.modules[_MAIN] = main
+    main = types.ModuleType("program" if program["driver"] else _MAIN)
+    main.__dict__.update({} if program["driver"] else prelude(), open=_open)
+    sys.modules[main.__name__] = main
     try:
-        exec(compile(program["code"], "program.py", "exec", dont_inherit=True), main.__dict__)
-        if program["entry"]:
+        for text in program["code"]:
+            exec(compile(text, "program.py", "exec", dont_inherit=True), main.__dict__)
+        if program["driver"]:
+            drive(program["driver"], main, given)
+        elif program["entry"]:
             answer(main, program["entry"], given)
     except SystemExit:
         raise
@@ -301,6 +308,16 @@ def filter_calls(code: bytes) -> None:
 def _open(file: Any, *arguments: Any, **options: Any) -> Any:
     """`open`, for which the names of standard input are it though there is no /proc."""
     return open(os.dup(0) if file in _STDIN else file, *arguments, **options)
+
+
+def drive(driver: str, main: types.ModuleType, given: bytes) -> None:
+    """Answer calls of the program, or, where a test is given, run that."""
+    module = types.ModuleType("driver")
+    exec(compile(driver, "driver.py", "exec", dont_inherit=True), module.__dict__)
+    if given:
+        module.examine(given)
+    else:
+        module.answer(main)
 
 
 def answer(main: types.ModuleType, entry: str, given: bytes) -> None:

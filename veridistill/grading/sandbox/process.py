@@ -56,7 +56,11 @@ class Sandbox:
 
     async def load(self, code: str, entry: str | None) -> None:
         """Hand the program over. Raises OSError or EOFError when the server does not come up."""
-        self._send(json.dumps({"code": code, "entry": entry}).encode())
+        await self.hand({"code": [code], "entry": entry, "driver": "", "pipes": []})
+
+    async def hand(self, program: dict[str, Any]) -> None:
+        """Hand over what `inside` is to run. Raises as `load` does."""
+        self._send(json.dumps(program).encode())
         async with asyncio.timeout(_START):
             await self._frame()
 
@@ -65,23 +69,28 @@ class Sandbox:
 
         After a test that this ended by the clock (asleep, or unfinished) the sandbox takes no other.
         """
-        self._send(given)
-        reply = asyncio.create_task(self._reply())
-        idle, started = 0.0, time.monotonic()
+        reply = self.begin(given)
         try:
-            while not (await asyncio.wait({reply}, timeout=_TICK))[0]:
-                idle += _TICK if _asleep(self._process) else 0.0
-                if idle >= self._limits.idle:
-                    return Run("timeout", b"", f"it slept or waited for {idle:g} s")
-                if time.monotonic() - started > self._limits.patience:
-                    return Run(
-                        "unfinished",
-                        b"",
-                        f"not finished after {self._limits.patience:g} s: too busy a machine",
-                    )
-            return reply.result()
+            return await self.within(reply) or reply.result()
         finally:
             reply.cancel()
+
+    def begin(self, given: bytes) -> "asyncio.Task[Run]":
+        """Start one test; how it ends, without a clock."""
+        self._send(given)
+        return asyncio.create_task(self._reply())
+
+    async def within(self, *awaited: "asyncio.Task[Any]") -> Run | None:
+        """Wait for the first of what the program is to do; the run that the clock ends, if it does."""
+        idle, started = 0.0, time.monotonic()
+        while not (await asyncio.wait(awaited, timeout=_TICK, return_when=asyncio.FIRST_COMPLETED))[0]:
+            idle += _TICK if _asleep(self._process) else 0.0
+            if idle >= self._limits.idle:
+                return Run("timeout", b"", f"it slept or waited for {idle:g} s")
+            if time.monotonic() - started > self._limits.patience:
+                said = f"not finished after {self._limits.patience:g} s: too busy a machine"
+                return Run("unfinished", b"", said)
+        return None
 
     async def _reply(self) -> Run:
         report, output = await self._frame(), await self._frame()
@@ -147,11 +156,16 @@ def _state(process: int, thread: int) -> str:
 
 @contextlib.asynccontextmanager
 async def opened(
-    way: Backend, limits: Limits, worker: int = 0, python: Interpreter | None = None
+    way: Backend,
+    limits: Limits,
+    worker: int = 0,
+    python: Interpreter | None = None,
+    pipes: tuple[int, ...] = (),
 ) -> AsyncIterator[Sandbox]:
     """A sandbox; its processes have ended afterwards, in every case. Raises OSError when it cannot be started.
 
-    `worker` numbers the sandboxes that are open at once; `python` is by default the one that runs veridistill.
+    `worker` numbers the sandboxes that are open at once; `python` is by default the one that runs veridistill. `pipes`
+    are descriptors that are open inside too, under the same numbers.
     """
     command = way(python or Interpreter.own(), limits, worker)
     try:
@@ -162,7 +176,7 @@ async def opened(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=command.descriptors,
+            pass_fds=(*command.descriptors, *pipes),
             start_new_session=True,  # Ctrl-C is for us: open tests are finished first
         )
     finally:
