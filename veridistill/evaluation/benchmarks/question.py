@@ -3,16 +3,11 @@
 How the answer is to be given is left to the solve template.
 """
 
-from collections.abc import Sequence
+from veridistill.domains.options import LETTERS, with_options
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+__all__ = ["LETTERS", "with_options", "with_starter", "without_starter"]
+
 _STARTER = "\n\nStart from this code:\n```python\n"
-
-
-def with_options(question: str, options: Sequence[str]) -> str:
-    """The question, and below it each option on a line of its own: `A. ...`."""
-    shown = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"{question}\n\n{shown}"
 
 
 def with_starter(question: str, code: str) -> str:

@@ -1,0 +1,65 @@
+"""`seeds.options`: the options of a multiple-choice question, as public files hold them.
+
+    ["red", "blue"]                                   a list of texts
+    {"A": "red", "B": "blue"}                         by letter
+    {"label": ["A", "B"], "text": ["red", "blue"]}    two lists; labels may be numbers from 1
+
+They come in the order of their letters, since what is shown is lettered anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veridistill.data.jsonl import shown
+from veridistill.data.seeds.columns import Unfit
+from veridistill.domains.options import LETTERS
+from veridistill.records import without_surrogates
+
+_NULL = "; null means that a question has none"
+
+
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """The options in the column `name`; none where it is null. Raises `Unfit` with what is wrong with them."""
+    if value is None:
+        return ()
+    found = _listed(value, name)
+    if faults := [f"{name}[{i}] must be text (found {shown(v)})" for i, v in enumerate(found) if _bad(v)]:
+        raise Unfit(*faults)
+    if not found:
+        raise Unfit(f"{name} is empty; give two options or more{_NULL}")
+    if len(found) == 1:
+        raise Unfit(f"{name} holds one option, {shown(found[0])}; give two or more{_NULL}")
+    if len(found) > len(LETTERS):
+        raise Unfit(f"{name} holds {len(found)} options; there are letters for {len(LETTERS)}")
+    return tuple(without_surrogates(option).strip() for option in found)
+
+
+def _bad(value: Any) -> bool:
+    return not isinstance(value, str) or not value.strip()
+
+
+def _listed(value: Any, name: str) -> Sequence[Any]:
+    """The options in the order of their labels."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, Mapping):
+        hint = "; CSV has no lists: write them into the template of seeds.question" * isinstance(value, str)
+        raise Unfit(f"{name} must be a list of texts, or texts by letter (found {shown(value)}){hint}")
+    labels, found = value.get("label"), value.get("text")
+    if isinstance(labels, list) and isinstance(found, list):
+        if len(labels) != len(found):
+            raise Unfit(f"{name} has {len(labels)} labels and {len(found)} texts; give a label to each text")
+        pairs = list(zip(labels, found, strict=True))
+    else:
+        # A column of Parquet has every key in each row.
+        pairs = [(label, option) for label, option in value.items() if option is not None]
+    return _ordered(pairs, name)
+
+
+def _ordered(pairs: Sequence[tuple[Any, Any]], name: str) -> list[Any]:
+    by_label = {str(label).strip().upper(): option for label, option in pairs}
+    for labels in (list(LETTERS[: len(pairs)]), [str(number + 1) for number in range(len(pairs))]):
+        if by_label.keys() == set(labels):
+            return [by_label[label] for label in labels]
+    found = ", ".join(str(label) for label, _ in pairs[:8])
+    raise Unfit(f"{name} must be labelled A, B, C or 1, 2, 3 and so on, without a gap (found {shown(found)})")
