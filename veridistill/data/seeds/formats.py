@@ -104,8 +104,24 @@ def _array(data: bytes) -> list[Any]:
 def _csv(raw: IO[bytes], columns: Sequence[Column]) -> Iterator[Row]:
     """RFC 4180 with a header. Every cell is text; blank lines are skipped."""
     csv.field_size_limit(_MAX_CELL)
-    text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    with io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        reader = csv.reader(text, strict=True)
+        header = _header(reader, columns)
+        places = {column.name: header.index(column.name) for column in columns}
+        while True:
+            number = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield Row(number, fault=f"is not CSV: {error}")
+                continue
+            if cells is None:
+                return
+            if cells:
+                yield _cells(number, cells, len(header), places)
+
+
+def _header(reader: Iterator[list[str]], columns: Sequence[Column]) -> list[str]:
     try:
         header = next(reader, [])
     except csv.Error as error:
@@ -113,18 +129,7 @@ def _csv(raw: IO[bytes], columns: Sequence[Column]) -> Iterator[Row]:
     if any(map(_SURROGATE.search, header)):
         raise Unfit("has a header that is not UTF-8; save the file as UTF-8")
     _check(columns, header)
-    places = {column.name: header.index(column.name) for column in columns}
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield Row(number, fault=f"is not CSV: {error}")
-            continue
-        if cells is None:
-            return
-        if cells:
-            yield _cells(number, cells, len(header), places)
+    return header
 
 
 def _cells(number: int, cells: list[str], width: int, places: dict[str, int]) -> Row:

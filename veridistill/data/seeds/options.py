@@ -23,7 +23,7 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     if value is None:
         return ()
     found = _listed(value, name)
-    if faults := [f"{name}[{i}] must be text (found {shown(v)})" for i, v in enumerate(found) if _bad(v)]:
+    if faults := [_not_text(f"{name}[{place}]", one) for place, one in enumerate(found) if not _is_text(one)]:
         raise Unfit(*faults)
     if not found:
         raise Unfit(f"{name} is empty; give two options or more{_NULL}")
@@ -34,8 +34,13 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     return tuple(without_surrogates(option).strip() for option in found)
 
 
-def _bad(value: Any) -> bool:
-    return not isinstance(value, str) or not value.strip()
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _not_text(place: str, value: Any) -> str:
+    hint = "; pandas writes NaN for a text None or an empty one" if value != value else ""
+    return f"{place} must be text (found {shown(value)}){hint}"
 
 
 def _listed(value: Any, name: str) -> Sequence[Any]:
@@ -43,8 +48,7 @@ def _listed(value: Any, name: str) -> Sequence[Any]:
     if isinstance(value, list):
         return value
     if not isinstance(value, Mapping):
-        hint = "; CSV has no lists: write them into the template of seeds.question" * isinstance(value, str)
-        raise Unfit(f"{name} must be a list of texts, or texts by letter (found {shown(value)}){hint}")
+        raise Unfit(f"{name} must be a list of texts, or texts by letter (found {shown(value)})")
     labels, found = value.get("label"), value.get("text")
     if isinstance(labels, list) and isinstance(found, list):
         if len(labels) != len(found):
