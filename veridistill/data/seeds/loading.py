@@ -122,7 +122,7 @@ def _overlaps(reader: Reader, section: SeedsSection, items: list[Item]) -> tuple
     near = near_duplicates(_without_template(reader), threshold) if threshold is not None else []
     found = {overlap.seed_id: overlap for overlap in near}
     stems = [replace(seed, question=parts[seed.seed_id].stem) for seed in seeds if seed.seed_id in parts]
-    for compared in (stems, seeds) if items else ():
+    for compared in filter(None, (stems, seeds) if items else ()):
         for overlap in contaminated(compared, items):
             if overlap.action == "dropped" or overlap.seed_id not in found:
                 found[overlap.seed_id] = overlap
