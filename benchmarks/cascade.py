@@ -25,6 +25,7 @@ from veridistill.cascade import vote
 from veridistill.config import BuildSection
 from veridistill.data.rundir import RunDir, forked_journals, stored_config
 from veridistill.decide import defect
+from veridistill.domains import DOMAINS
 from veridistill.lazy import Ask
 from veridistill.method import Plan, distil, generate
 from veridistill.records import Candidate, Seed
@@ -59,7 +60,7 @@ async def stage_exit(seed: Seed, ask: Ask, plan: Plan) -> list[int]:
 
 async def passes(seed: Seed, candidate: Candidate, ask: Ask, plan: Plan) -> bool:
     """The cascade with all votes of a stage asked, even after a no."""
-    if defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
+    if defect(candidate.completion, DOMAINS[seed.domain].answer_of, plan.reasoning):
         return False
     for stage in plan.stages:
         votes = [await vote(stage, seed, candidate, index, plan.jury, ask) for index in range(plan.votes)]

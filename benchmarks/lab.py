@@ -25,6 +25,7 @@ from veridistill import method
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json
 from veridistill.decide import defect
+from veridistill.domains import DOMAINS
 from veridistill.evaluation.statistics import Gain, Means, gain, pooled_gain, question_means
 from veridistill.lab import quality
 from veridistill.lazy import Ask
@@ -49,7 +50,7 @@ async def first_right(seed: Seed, ask: Ask, plan: Plan) -> Selected:
     for index in range(plan.candidates):
         candidate = await method.generate(seed, index, plan, ask)
         judged.append(Judged(candidate, Verdict(seed.seed_id, index, "skipped")))
-        formed = defect(candidate.completion, plan.rules.answer_of, plan.reasoning) is None
+        formed = defect(candidate.completion, DOMAINS[seed.domain].answer_of, plan.reasoning) is None
         if formed and quality.is_right(seed.question, candidate.answer):
             return judged, [candidate]
     return judged, []

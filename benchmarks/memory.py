@@ -35,7 +35,6 @@ from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection
 from veridistill.data.rundir import RoundDir
-from veridistill.domains import DOMAINS
 from veridistill.engines.scripted import END_ID, ScriptedEngine, right_answer
 from veridistill.method import Plan, distil
 from veridistill.prompts import load
@@ -118,7 +117,7 @@ async def wait(folder: Path, questions: int) -> dict[str, float]:
 
     sampling = Sampling(0.8, 0.95, 0, 1 << 20)
     jury = Jury(load("compact"), sampling, reasoning=False)
-    plan = Plan(1, ("correctness",), 1, "first", sampling, DOMAINS["math"], jury, reasoning=False)
+    plan = Plan(1, ("correctness",), 1, "first", sampling, jury, reasoning=False)
     engine, journal = Slow(questions), Journal(folder / "journal.sqlite")
     section = BuildSection(speculation="off", audit_share=0)
     gate = Gate(64, "off")

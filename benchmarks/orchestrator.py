@@ -40,7 +40,6 @@ from veridistill.calls.journal import Entry, Journal
 from veridistill.calls.replay import NoEngine
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection
-from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
 from veridistill.engines.scripted import END_ID, Script, ScriptedEngine
 from veridistill.method import Distilled, Plan, distil
@@ -87,7 +86,7 @@ QUICK = Sizes(Size(250, 64), Size(40, 256), (5_000, 20_000), 2)
 
 def make_plan() -> Plan:
     jury = Jury(prompts.load("compact"), SAMPLING, reasoning=False)
-    return Plan(8, STAGES, 5, "first", SAMPLING, DOMAINS["math"], jury, reasoning=False)
+    return Plan(8, STAGES, 5, "first", SAMPLING, jury, reasoning=False)
 
 
 def make_seeds(num: int) -> Iterator[Seed]:

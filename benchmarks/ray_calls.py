@@ -26,7 +26,6 @@ from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection, EngineSection, ModelSection
-from veridistill.domains import DOMAINS
 from veridistill.engines.ray import RayEngine
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.method import Plan, distil
@@ -124,7 +123,7 @@ async def of_build(script: Path, questions: int, folder: Path) -> dict[str, floa
 def make_plan() -> Plan:
     jury = Jury(prompts.load("compact"), SAMPLING, reasoning=False)
     stages = ("cycle_consistency", "factuality", "correctness")
-    return Plan(8, stages, 5, "first", SAMPLING, DOMAINS["math"], jury, reasoning=False)
+    return Plan(8, stages, 5, "first", SAMPLING, jury, reasoning=False)
 
 
 def measure(folder: Path, quick: bool) -> dict[str, Any]:

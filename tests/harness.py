@@ -12,7 +12,6 @@ from veridistill.calls.gate import Gate
 from veridistill.calls.journal import Journal
 from veridistill.cascade import Jury
 from veridistill.config import BuildSection
-from veridistill.domains import DOMAINS
 from veridistill.engines.base import Engine
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Sampling, Seed
@@ -31,7 +30,6 @@ def make_plan(
         votes=v,
         selection=selection,
         sampling=sampling,
-        rules=DOMAINS["math"],
         jury=Jury(
             **{"prompts": PROMPTS, "sampling": Sampling(0.6, 0.95, 0, 256), "reasoning": False, **jury}
         ),

@@ -113,7 +113,14 @@ OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
     (['model.revision="null"'], {"model": {"revision": "null"}}),
     (["model.revision='a''b'"], {"model": {"revision": "a'b"}}),
     (["seeds.path=12"], {"seeds": {"path": "12"}}),
-    (["seeds.path=my file: a, [b] #2.jsonl"], {"seeds": {"path": "my file: a, [b] #2.jsonl"}}),
+    (
+        ["evaluation.problems=my file: a, [b] #2.jsonl"],
+        {"evaluation": {"problems": "my file: a, [b] #2.jsonl"}},
+    ),
+    (["seeds.path=*.jsonl, data/[ab] #2.csv"], {"seeds": {"path": ("*.jsonl", "data/[ab] #2.csv")}}),
+    (["seeds.path=[a.jsonl, '*.csv', 'b, c.csv']"], {"seeds": {"path": ("a.jsonl", "*.csv", "b, c.csv")}}),
+    (["seeds.question={text} {tests[0]}"], {"seeds": {"question": "{text} {tests[0]}"}}),
+    (['seeds.question="{text}\\n{tests[0]}"'], {"seeds": {"question": "{text}\n{tests[0]}"}}),
     (["model=12e4567"], {"model": {"path": "12e4567"}}),
     (["model={path: 007, revision: 12e4567}"], {"model": {"path": "007", "revision": "12e4567"}}),
     (["judge.model=12e4567"], {"judge": {"model": {"path": "12e4567"}}}),
@@ -152,7 +159,7 @@ def test_a_file_is_read_by_the_type_of_each_field(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(FILE, encoding="utf-8")
     config = load(path)
-    assert (config.model.path, config.model.revision, config.seeds.path) == ("007", "12e4567", "no")
+    assert (config.model.path, config.model.revision, config.seeds.path) == ("007", "12e4567", ("no",))
     assert (config.judge.stages, config.judge.model) == (("simple",), ModelSection(path="1e5"))
     assert (config.train.learning_rate, config.train.epochs) == (0.00003, 10)
     assert (config.build.speculation, config.build.extra_stages) == ("off", ("factuality", "simple"))
@@ -222,9 +229,12 @@ WRONG = [
     ("judge.votes=2.5", "judge.votes: .*integer"),
     ("judge.votes=null", "judge.votes: .*integer"),
     ("judge.votes=[3]", "judge.votes: .*integer"),
-    ("seeds.path=null", r"seeds.path: .*string \(found None\)"),
+    ("seeds.path=null", r"seeds.path: must name a file, a pattern"),
+    ("seeds.path=a.jsonl,", r"seeds.path: must name a file, a pattern"),
+    ("seeds.path=a.jsonl,lab", "seeds.path: the lab's questions stand alone"),
+    ("seeds={question: {text: 1}}", "seeds.question: a template must be in quotes"),
     ("judge.votes=12e4567", "judge.votes: .*finite"),
-    ("seeds.domain=maths", "seeds.domain: .*'math', 'science' or 'code'"),
+    ("seeds.domain=null", "seeds.domain: "),
     ("judge.stages=[]", "judge.stages: "),
     (
         "judge.stages=[truth]",

@@ -31,7 +31,7 @@ def test_a_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
 def test_the_packaged_demonstration_loads() -> None:
     path = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
     config = load(path)
-    assert (config.model.path, config.seeds.path, config.evaluation.problems) == ("lab", "lab", "lab")
+    assert (config.model.path, config.seeds.path, config.evaluation.problems) == ("lab", ("lab",), "lab")
     assert config.generate.candidates == 8
     assert config.judge.votes >= 3
     assert "veridistill run lab --out runs/demo" in path.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from functools import partial
 
 from veridistill.cascade import Jury, vote
 from veridistill.decide import by_length, defect, ended_by, outcome, split
-from veridistill.domains import DomainRules
+from veridistill.domains import DOMAINS
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask, Branch, Call, each, every, first
 from veridistill.prompts import message
@@ -29,6 +29,7 @@ from veridistill.records import Candidate, Completion, Messages, Sampling, Seed,
 class Plan:
     """Everything that decides what is kept from one question, given the model's replies.
 
+    How the answer is asked for and found depends on the question's domain, so a run may hold questions of several.
     `extra_stages` are asked, for comparison, where everything is asked; they do not affect what is kept.
     """
 
@@ -37,7 +38,6 @@ class Plan:
     votes: int
     selection: str
     sampling: Sampling
-    rules: DomainRules
     jury: Jury
     reasoning: bool
     run_seed: int = 0
@@ -94,7 +94,7 @@ async def distil(seed: Seed, ask: Ask, plan: Plan) -> Distilled:
 async def judged(seed: Seed, index: int, plan: Plan, ask: Ask) -> Judged:
     """One candidate: sampled, checked, and judged by the cascade."""
     candidate = await generate(seed, index, plan, ask)
-    if reason := defect(candidate.completion, plan.rules.answer_of, plan.reasoning):
+    if reason := defect(candidate.completion, DOMAINS[seed.domain].answer_of, plan.reasoning):
         return Judged(candidate, Verdict(seed.seed_id, index, "malformed", reason))
     stages = (*plan.stages, *plan.extra_stages) if ask.exhaustive else plan.stages
     votes = await every(ballots(seed, candidate, stages, plan), ask)
@@ -126,7 +126,7 @@ def ballots(seed: Seed, candidate: Candidate, stages: Sequence[str], plan: Plan)
 
 def solve_prompt(seed: Seed, plan: Plan) -> Messages:
     """The messages that a candidate is sampled from; in training its reply follows the same messages."""
-    return message(plan.rules.solve(plan.jury.prompts), question=seed.question)
+    return message(DOMAINS[seed.domain].solve(plan.jury.prompts), question=seed.question)
 
 
 def attempts(seed: Seed, plan: Plan, order: list[int]) -> list[Branch[Judged]]:

@@ -27,7 +27,7 @@ def seeds(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (["seeds.path=missing.jsonl"], "missing.jsonl cannot be read"),
+        (["seeds.path=missing.jsonl"], "missing.jsonl: cannot be read"),
         (["judge.votes=0"], "judge.votes: must be greater than or equal to 1 (found 0)"),
         (
             ["generate.candidates=0"],
@@ -111,7 +111,7 @@ def test_options_stay_text(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     assert veridistill("init", file, "--model", "12", "--seeds", "[draft]: #1.jsonl").code == 0
     loaded = config.load(file)
-    assert (loaded.model.path, loaded.seeds.path) == ("12", "[draft]: #1.jsonl")
+    assert (loaded.model.path, loaded.seeds.path) == ("12", ("[draft]: #1.jsonl",))
 
 
 # --- exit 5 -------------------------------------------------------------------------------------------------

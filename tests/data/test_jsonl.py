@@ -82,7 +82,7 @@ def regraded(path: Path) -> None:
 
 
 READERS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
-    "seeds": (lambda path: seeds.load(SeedsSection(path=str(path))), {"question": "1+1?"}),
+    "seeds": (lambda path: seeds.load(SeedsSection(path=(str(path),))), {"question": "1+1?"}),
     "labels": (labels.load, {"id": "a", "candidate": 0, "correct": True}),
     "own": (own.load, {"id": "a", "kind": "integer", "question": "1+1?", "answer": 2}),
     "regrade": (regraded, {"id": "a", "kind": "integer", "reference": "2", "response": r"\boxed{2}"}),

@@ -21,7 +21,7 @@ def jsonl(path: Path, *rows: Any) -> Path:
 
 
 def load(path: Path, **section: Any) -> seeds.Seeds:
-    return seeds.load(SeedsSection(path=str(path), **section))
+    return seeds.load(SeedsSection(path=(str(path),), **section))
 
 
 def errors(path: Path, **section: Any) -> list[str]:
@@ -143,7 +143,7 @@ ID_FAULTS: list[tuple[Any, str]] = [
     (q("b", id=True), "id must be text or an integer (found True)"),
     (q("b", id=1.5), "id must be text or an integer (found 1.5)"),
     (q("b", id=" "), "id is empty"),
-    (q("b", id="x"), "id 'x' has a different question in row 1; give each question its own id"),
+    (q("b", id="x"), "id 'x' has a different question in questions.jsonl:1; give each question its own id"),
 ]
 
 
@@ -235,7 +235,7 @@ def test_near_duplicates_and_benchmarks_questions_are_dropped_and_told(file: Pat
         CLEAN[2],
     ]
     jsonl(file, *map(q, [*rows, CLEAN[0].upper()]))
-    found = seeds.load(SeedsSection(path=str(file), near_duplicates=0.6), [("b", "7", secret)])
+    found = seeds.load(SeedsSection(path=(str(file),), near_duplicates=0.6), [("b", "7", secret)])
     assert [s.question for s in found] == [CLEAN[0], story, CLEAN[1], CLEAN[2]]
     assert (found.num_rows, found.num_duplicates, found.num_near_duplicates, found.num_contaminated) == (
         8,
@@ -258,7 +258,7 @@ def test_the_limit_counts_what_is_left_and_shards_share_it(file: Path) -> None:
 
     def sources(**section: Any) -> list[str]:
         return [
-            s.source.partition(":")[2] for s in seeds.load(SeedsSection(path=str(file), **section), items)
+            s.source.partition(":")[2] for s in seeds.load(SeedsSection(path=(str(file),), **section), items)
         ]
 
     assert sources(limit=2, near_duplicates=0.6) == ["3", "4"]
@@ -278,4 +278,4 @@ def test_reported_questions_stay(file: Path) -> None:
 def test_nothing_left_is_an_error(file: Path) -> None:
     jsonl(file, q(CLEAN[0]))
     with pytest.raises(ConfigError, match="all 1 questions overlap"):
-        seeds.load(SeedsSection(path=str(file)), [("b", "1", CLEAN[0])])
+        seeds.load(SeedsSection(path=(str(file),)), [("b", "1", CLEAN[0])])

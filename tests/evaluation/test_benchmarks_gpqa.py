@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evaluation import hub
+from veridistill.domains.options import LETTERS
 from veridistill.evaluation.benchmarks import gpqa, named
-from veridistill.evaluation.benchmarks.question import LETTERS
 from veridistill.records import Problem
 
 IDS = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=250, unique=True)

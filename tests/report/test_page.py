@@ -33,6 +33,20 @@ RESULTS: dict[str, Any] = {
         },
         "kept": 1021,
     },
+    "domains": {
+        "math": {
+            "funnel": {"seeds": 1000, "candidates": 4000, "well_formed": 3600, "kept": 800},
+            "outcomes": {"accepted": 900},
+            "invalid_share": 0.02,
+            "questions_kept": 800,
+        },
+        "code": {
+            "funnel": {"seeds": 500, "candidates": 3412, "well_formed": 3290, "kept": 221},
+            "outcomes": {"accepted": 121},
+            "invalid_share": 0.4,
+            "questions_kept": 121,
+        },
+    },
     "outcomes": {"accepted": 1021, "rejected": 5711, "malformed": 522, "unjudged": 158},
     "audit": {
         "questions": 31,
@@ -158,6 +172,17 @@ def test_the_page_says_what_the_results_say() -> None:
         "torch 2.13.0",
     ):
         assert words.replace("\xa0", " ") in parsed.text, words
+
+
+def test_several_domains_are_told_apart() -> None:
+    text = page.render(RESULTS, [])
+    assert "<caption>By domain</caption>" in text
+    cells = "".join(
+        f"<td>{cell}</td>" for cell in ("500", "3,412", "96\u00a0%", "4\u00a0%", "24\u00a0%", "40\u00a0%")
+    )
+    assert f'<tr><th scope="row">code</th>{cells}</tr>' in text
+    alone = RESULTS | {"domains": {"math": RESULTS["domains"]["math"]}}
+    assert "By domain" not in page.render(alone, [])
 
 
 def test_examples_show_answers_votes_and_replies() -> None:

@@ -91,9 +91,9 @@ def test_a_canary_passes_the_static_check_and_reaches_the_judges(
     judges = Judges(
         solution="So it is.\n```python\nprint(7)\n```" if domain == "code" else "It is \\boxed{7}."
     )
-    plan = replace(make_plan(v=1), rules=DOMAINS[domain])
+    plan, other = make_plan(v=1), replace(LEDGER, domain=domain)
     seed = of_kind(kind, domain=domain)
-    found, _ = asyncio.run(with_ask(ScriptedEngine(judges), tmp_path / "j", plan, [(seed, LEDGER)]))
+    found, _ = asyncio.run(with_ask(ScriptedEngine(judges), tmp_path / "j", plan, [(seed, other)]))
     assert (found[0].kind, found[0].outcome, found[0].rejected_by) == (kind, "accepted", None)
     roles = [role for role, _ in judges.asked]
     assert roles == ["solve"] * (kind == "swapped") + ["infer", "compare", "factuality", "correctness"]

@@ -177,6 +177,7 @@ STANDS_FOR = {
     "TTC": r"ttc\.(base|after)(\.benchmarks\.\w+)?",
     "METHOD": r"\w+",
     "COUNT": r"\d+",
+    "BYDOMAIN": r"(rounds\[\]\.)?domains\.[a-z]+",
     "CANARIES": r"(rounds\[\]\.)?canaries",
     "AUDIT": r"(rounds\[\]\.)?audit(\.censored)?",
 }
@@ -202,6 +203,7 @@ def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[
         f"{top}{name}"
         for top in ("", "rounds[].")
         for name in (
+            "domains.math.defects",
             "audit",
             "after",
             "gain",

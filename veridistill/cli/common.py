@@ -32,7 +32,7 @@ Sets = Annotated[
     typer.Option("-o", metavar="KEY=VALUE", help="Set any field, e.g. -o judge.votes=3. Repeatable."),
 ]
 Model = Annotated[str | None, typer.Option(help="Directory or Hub id of the model (model.path).")]
-Seeds = Annotated[str | None, typer.Option(help="File of seed questions (seeds.path).")]
+Seeds = Annotated[str | None, typer.Option(help="Seed questions: files, patterns or Hub paths (seeds.path).")]
 Candidates = Annotated[int | None, typer.Option("--n", help="Candidates per question (generate.candidates).")]
 Votes = Annotated[int | None, typer.Option("--votes", "--v", help="Votes per stage (judge.votes).")]
 Samples = Annotated[int | None, typer.Option("--k", help="Samples per problem (evaluation.samples).")]

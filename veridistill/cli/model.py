@@ -50,8 +50,9 @@ async def _solved(session: Any, question: str, say: Any) -> Any:
     from veridistill.runs import solve as solving
     from veridistill.runs.session import serving
 
+    domain = solving.domain(session.config.seeds)
     async with serving(session, 1) as served:
-        return await solving.answer(question, session.config.seeds.domain, served.plan, served.asker, say)
+        return await solving.answer(question, domain, served.plan, served.asker, say)
 
 
 def doctor(

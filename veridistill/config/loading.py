@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -80,8 +80,12 @@ def _key(data: dict[str, Any], name: str, override: str) -> Plain:
 
 
 def _value(path: list[str], text: str, override: str) -> Any:
-    """A text field takes the value as written, unless it is null or in quotes; for any other field it is YAML."""
-    if _is_text(path) and text[:1] not in ("'", '"'):
+    """A field of text takes the value as written, unless it is null, in quotes or a list; any other field takes YAML.
+
+    So does a list of texts: `*.jsonl` is a pattern there, and not YAML.
+    """
+    kind = _text_kind(path)
+    if kind and not text.startswith(("'", '"', *("[" if kind == "texts" else ""))):
         return Plain(text)
     try:
         return read_yaml(text)
@@ -89,15 +93,17 @@ def _value(path: list[str], text: str, override: str) -> Any:
         raise ConfigError(f"-o {override}: the value is not YAML: {error}") from None
 
 
-def _is_text(path: list[str]) -> bool:
-    """Whether a field holds text and nothing else but null."""
+def _text_kind(path: list[str]) -> Literal["text", "texts"] | None:
+    """Whether a field holds a text or a list of texts, and nothing else but null."""
     annotation: Any = Config
     for name in path:
         section = section_of(annotation)
         if section is None or name not in section.model_fields:
-            return False
+            return None
         annotation = section.model_fields[name].annotation
-    return leaves(annotation) <= {str, type(None)}
+    if leaves(annotation) <= {str, type(None)}:
+        return "text"
+    return "texts" if leaves(annotation) == {tuple[str, ...]} else None
 
 
 def _place(data: Any, loc: Sequence[str | int]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from veridistill.records import Domain, FollowUp, Sampling
+from veridistill.records import FollowUp, Sampling
 
 
 def _listed(value: Any) -> Any:
@@ -124,10 +124,23 @@ class EngineSection(Section):
 
 
 class SeedsSection(Section):
-    path: str = identity("lab", "JSONL or Parquet file of questions, or `lab`")
-    question: str = identity("question", "column that holds the question")
+    path: Texts = identity(
+        ("lab",),
+        "JSONL, JSON, Parquet or CSV files of questions, patterns of files, paths on the Hub (hf://datasets/...); or"
+        " `lab`",
+    )
+    question: str = identity(
+        "question", "column that holds the question, or a template over columns: `{text} Example: {tests[0]}`"
+    )
+    options: str | None = identity(
+        None, "column that holds the options of multiple-choice questions, null in a row that has none"
+    )
     id: str | None = identity(None, "column that holds an id; null: the id is a hash of the question")
-    domain: Domain = identity("math", "which solve prompt and static check are used")
+    domain: str = identity(
+        "math",
+        "math, science or code, which decides on solve prompt and static check; or a column that holds one of them per"
+        " row",
+    )
     limit: int | None = identity(None, "use only the first N unique questions", ge=1)
     shard: str | None = identity(
         None, "`2/8`: the second of eight parts, by hash of the id; veridistill merge joins the runs"
@@ -138,6 +151,22 @@ class SeedsSection(Section):
     decontaminate: Texts = identity(
         (), "benchmarks (names, or JSONL files of problems) whose questions are dropped from the seeds"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value) or not value:
+            raise ValueError("must name a file, a pattern of files, a path on the Hub, or lab")
+        if "lab" in value and len(value) > 1:
+            raise ValueError("the lab's questions stand alone; for a file named lab write ./lab")
+        return value
+
+    @field_validator("question", mode="before")
+    @classmethod
+    def _question(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            raise ValueError("a template must be in quotes, since YAML reads braces as a mapping")
+        return value
 
     @field_validator("shard")
     @classmethod

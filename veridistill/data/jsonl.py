@@ -14,7 +14,8 @@ from typing import Any
 from veridistill.errors import ConfigError
 
 MAX_FAULTS = 20
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+TOO_MUCH = "a number is too long or the nesting too deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,16 @@ class Row:
 
 
 class Faults:
-    """The first faults of a file in full, and the number of all."""
+    """The first faults of files in full, and the number of all. `path` is the file that is being read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path, self.lines, self.count = path, list[str](), 0
 
-    def add(self, row: int, fault: str) -> None:
+    def add(self, row: int | None, fault: str) -> None:
+        """A fault of a row, or of the file as a whole."""
         self.count += 1
         if len(self.lines) < MAX_FAULTS:
-            self.lines.append(f"{self.path}:{row}: {fault}")
+            self.lines.append(f"{self.path}{'' if row is None else f':{row}'}: {fault}")
 
     def check(self) -> None:
         """Raise one `ConfigError` with all faults, if there are any."""
@@ -56,15 +58,15 @@ def read(path: Path) -> Iterator[Row]:
 def parse(lines: Iterable[bytes]) -> Iterator[Row]:
     """A row for each line that is not blank."""
     for number, line in enumerate(lines, 1):
-        if line.removeprefix(_BOM).strip():
+        if line.removeprefix(BOM).strip():
             yield row(number, line)
 
 
 def row(number: int, line: bytes) -> Row:
     """The row that the line of this number is, counted from 1."""
-    raw = line.removeprefix(_BOM) if number == 1 else line
+    raw = line.removeprefix(BOM) if number == 1 else line
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+        return of_value(number, decoded(raw))
     except UnicodeDecodeError as error:
         return Row(
             number, fault=f"is not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8"
@@ -76,7 +78,16 @@ def row(number: int, line: bytes) -> Row:
             fault=f"is not JSON: {error.msg} (character {error.pos + 1}){cut}; give one object per line",
         )
     except (ValueError, RecursionError):
-        return Row(number, fault="is not JSON that can be read: a number is too long or the nesting too deep")
+        return Row(number, fault=f"is not JSON that can be read: {TOO_MUCH}")
+
+
+def decoded(raw: bytes) -> Any:
+    """The value of a JSON text. Raises what `json.loads` and decoding raise."""
+    return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+
+
+def of_value(number: int, value: Any) -> Row:
+    """The row that a value is, or its fault."""
     if not isinstance(value, dict):
         return Row(number, fault=f"must be a JSON object; found {shown(value)}")
     if isinstance(value, _Ambiguous):

@@ -19,7 +19,6 @@ from typing import Any, Literal, get_args
 from veridistill.audit.shares import wilson
 from veridistill.calls.ask import Asker
 from veridistill.calls.watch import watched
-from veridistill.domains import DOMAINS
 from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
 from veridistill.grading.compare import answers as final
@@ -96,14 +95,12 @@ async def run_ttc(
 ) -> AsyncGenerator[Answered, None]:
     """Each problem answered by the cascade, in the order of the problems.
 
-    `plan` gives everything but the domain's rules, which are the problem's own. Raises `ConfigError` before anything is
-    asked when `graders` cannot grade one of the problems.
+    Raises `ConfigError` before anything is asked when `graders` cannot grade one of the problems.
     """
     await graders.prepare(problems)
 
     async def work(problem: Problem, ask: Ask) -> Answered:
-        own = replace(plan, rules=DOMAINS[problem.domain], extra_stages=())
-        return await _answered(problem, own, ask, graders)
+        return await _answered(problem, replace(plan, extra_stages=()), ask, graders)
 
     async with aclosing(asker.map_units(problems, unit_name, work)) as stream:
         async for answered in stream:

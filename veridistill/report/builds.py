@@ -104,6 +104,25 @@ def funnel_note(results: Results) -> str:
     return words + "."
 
 
+def domains(results: Results) -> Table | None:
+    """Questions and candidates of each domain, where there are several."""
+    rows = []
+    for name, found in pairs(part(results, "domains")):
+        seeds, sampled = part(found, "funnel", "seeds"), part(found, "funnel", "candidates")
+        well, kept, accepted = (
+            number(part(found, *path)) or 0
+            for path in (("funnel", "well_formed"), ("questions_kept",), ("outcomes", "accepted"))
+        )
+        shares = share(well, number(sampled) or 0), share(accepted, well), share(kept, number(seeds) or 0)
+        invalid = rate(part(found, "invalid_share"))
+        rows.append((name, count(seeds), count(sampled), *shares, invalid))
+    header = (
+        "domain", "questions", "candidates", "well formed", "accepted of well formed", "questions with a kept one",
+        "invalid votes",
+    )  # fmt: skip
+    return Table("By domain", header, tuple(rows)) if len(rows) > 1 else None
+
+
 def outcomes(results: Results) -> list[Item]:
     found = part(results, "outcomes")
     return [Item(label(str(name)), count(value)) for name, value in pairs(found)]

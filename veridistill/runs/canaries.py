@@ -22,6 +22,7 @@ from veridistill.audit.shares import share_of
 from veridistill.config import BuildSection
 from veridistill.data.overlap.words import is_word, tokens
 from veridistill.decide import defect, ended_by, outcome, split
+from veridistill.domains import DOMAINS
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask, every
 from veridistill.method import Plan, ballots, solve_prompt
@@ -103,7 +104,7 @@ async def plant(seed: Seed, other: Seed | None, ask: Ask, plan: Plan) -> Planted
     kind = "empty" if kind == "swapped" and other is None else kind
     own = ask.under(None)
     candidate = await _candidate(seed, kind, other, own, plan)
-    if defect(candidate.completion, plan.rules.answer_of, reasoning=False):
+    if defect(candidate.completion, DOMAINS[seed.domain].answer_of, reasoning=False):
         return Planted(seed.seed_id, kind, "malformed", None, own.spent)
     # Separate labels, so that canaries do not change the rates that the gate learns from real candidates.
     branches = [

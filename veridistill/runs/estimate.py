@@ -97,7 +97,7 @@ def _parts(serving: Serving, section: BuildSection, found: Seeds) -> list[Part]:
         await distil(seed, ask, plan)
 
     async def canary(seed: Seed, ask: UnitAsk) -> None:
-        await canaries.plant(seed, canaries.other_than(seed, found.whole), ask, plan)
+        await canaries.plant(seed, canaries.other_than(seed, found.like(seed)), ask, plan)
 
     whole = [
         s for s in found.seeds if section.asks == "exhaustive" or audited(s.seed_id, section.audit_share)

@@ -4,7 +4,7 @@ same figures as lines for a terminal.
 Pure: `results` reads and writes the file. The statistics are `evaluation`'s.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from veridistill.calls.meter import Meter
 from veridistill.data.seeds import Seeds
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.evaluation import paired, statistics, ttc
-from veridistill.records import Attempt, Problem
+from veridistill.records import Attempt, Domain, Problem
 from veridistill.runs.canaries import Canaries
 from veridistill.runs.funnel import Audit, Funnel
 from veridistill.training.rows import Curation
@@ -29,6 +29,7 @@ class Built:
     seeds: Seeds
     selection: str
     funnel: Funnel
+    domains: Mapping[Domain, Funnel]
     audit: Audit
     canaries: Canaries
     curation: Curation
@@ -45,19 +46,26 @@ def _counts(built: Built) -> dict[str, Any]:
     seeds, funnel, curation = built.seeds, built.funnel, built.curation
     return {
         "selection": built.selection,
-        "funnel": funnel.counts(),
-        "outcomes": {name: funnel.outcomes[name] for name in OUTCOMES},
-        "defects": dict(sorted(funnel.defects.items())),
-        "votes": funnel.ballots(),
-        "invalid_share": funnel.invalid_share,
+        **_of_funnel(funnel),
+        "domains": {name: _of_funnel(one) for name, one in built.domains.items()},
         "audit": built.audit.summary(),
         "canaries": built.canaries.summary(),
-        "questions_kept": funnel.questions_kept,
         "duplicate_seeds": seeds.num_duplicates,
         "near_duplicate_seeds": seeds.num_near_duplicates,
         "contaminated_seeds": seeds.num_contaminated,
         "examples": curation.examples,
         "dropped_examples": dict(curation.dropped),
+    }
+
+
+def _of_funnel(funnel: Funnel) -> dict[str, Any]:
+    return {
+        "funnel": funnel.counts(),
+        "outcomes": {name: funnel.outcomes[name] for name in OUTCOMES},
+        "defects": dict(sorted(funnel.defects.items())),
+        "votes": funnel.ballots(),
+        "invalid_share": funnel.invalid_share,
+        "questions_kept": funnel.questions_kept,
     }
 
 

@@ -11,8 +11,9 @@ from veridistill.data import seeds
 from veridistill.data.overlap import audit_lines
 from veridistill.data.overlap.contamination import Item
 from veridistill.data.rundir import RunDir, write_atomically
+from veridistill.domains.options import with_options
 from veridistill.evaluation import benchmarks, intervals
-from veridistill.evaluation.benchmarks.question import with_options, without_code
+from veridistill.evaluation.benchmarks.question import without_code
 from veridistill.lab import world
 from veridistill.records import Problem
 
@@ -20,9 +21,9 @@ from veridistill.records import Problem
 def questions(run: RunDir) -> seeds.Seeds:
     """The seed questions; those that overlap with benchmarks or one another are written to `overlaps.jsonl`."""
     section = run.config.seeds
-    if section.path == "lab":
+    if section.path == ("lab",):
         path = world.seeds_file(run.path, section.limit)
-        section = section.model_copy(update={"path": str(path), "id": "id"})
+        section = section.model_copy(update={"path": (str(path),), "id": "id"})
     found = seeds.load(section, _items(section.decontaminate, run.config.evaluation))
     if section.decontaminate or section.near_duplicates is not None:
         write_atomically(run.overlaps, audit_lines(found.overlaps))

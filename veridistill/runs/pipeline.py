@@ -126,6 +126,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
     """
     found, plan, meter = questions(session), serving.plan, serving.asker.meter
     funnel, planted = Funnel(plan.stages, plan.votes), canaries.Canaries()
+    domains = {name: Funnel(plan.stages, plan.votes) for name in found.domains}
     audit, before = Audit((*plan.stages, *plan.extra_stages)), meter.new_tokens
     share = canaries.share(session.config.build, plan)
     early = Early(plan.stages, session.config.quality.max_invalid, serving.asker.journal)
@@ -134,11 +135,12 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
         async def work(seed: Seed, ask: UnitAsk) -> Found:
             distilled = await distil(seed, ask, plan)
             funnel.add(distilled)
+            domains[seed.domain].add(distilled)
             audit.add(distilled, ask.exhaustive)
             step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens - before)
             if canaries.chosen(seed.seed_id, share):
                 # From the questions of all shards, so that a canary is the same in a shard and in the merged run.
-                other = canaries.other_than(seed, found.whole)
+                other = canaries.other_than(seed, found.like(seed))
                 planted.add(await canaries.plant(seed, other, ask, plan))
             return Found.of(distilled)
 
@@ -151,7 +153,7 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
                 if (stopped := await early.add(one)) is not None:
                     raise quality.stopped(session, number, stopped)
     built = figures.Built(
-        found, plan.selection, funnel, audit, planted, sink.curation, serving.engine, serving.judge
+        found, plan.selection, funnel, domains, audit, planted, sink.curation, serving.engine, serving.judge
     )
     results.add_build(session.run, number, built)
     return funnel

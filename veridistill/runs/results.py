@@ -41,6 +41,7 @@ def start(run: RunDir) -> None:
         "gains": None,
         "ttc": None,
         "funnel": None,
+        "domains": None,
         "outcomes": None,
         "votes": None,
         "audit": None,
@@ -117,7 +118,7 @@ def add_build(run: RunDir, number: int, built: figures.Built) -> None:
         later = []
     rounds = [*earlier, found, *later]
     names = data["fingerprints"] | ({"base": built.engine.fingerprint} if number == 1 else {})
-    top = {name: rounds[-1][name] for name in ("funnel", "outcomes", "votes", "audit", "canaries")}
+    top = {name: rounds[-1][name] for name in ("funnel", "domains", "outcomes", "votes", "audit", "canaries")}
     _merge(run, rounds=rounds, fingerprints=names, warnings=[], stopped_early=None, **top)
 
 

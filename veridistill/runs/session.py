@@ -20,7 +20,6 @@ from veridistill.cascade import Jury
 from veridistill.config import Config, EngineSection, ModelSection
 from veridistill.data.rundir import RunDir
 from veridistill.data.seeds import Seeds
-from veridistill.domains import DOMAINS
 from veridistill.engines import model_directory, open_engine
 from veridistill.engines.base import Engine, EngineStats, ModelEngine, Rendering, Resizing
 from veridistill.errors import VeridistillError
@@ -219,7 +218,6 @@ def plan(config: Config, engine: Engine, judge: Engine | None = None) -> Plan:
         votes=config.judge.votes,
         selection=config.build.selection,
         sampling=config.generate.sampling,
-        rules=DOMAINS[config.seeds.domain],
         jury=jury,
         reasoning=reasoning,
         run_seed=config.seed,

@@ -8,10 +8,24 @@ from typing import Any
 
 from veridistill.calls.ask import Asker
 from veridistill.calls.watch import watched
+from veridistill.config import SeedsSection
+from veridistill.domains import DOMAINS
+from veridistill.errors import ConfigError
 from veridistill.method import Judged, Plan, Solved, solve
 from veridistill.records import Completion, Domain, Path, Seed, Vote, seed_id
 
 _MARKS = {"yes": "Y", "no": "N", "invalid": "?"}
+
+
+def domain(section: SeedsSection) -> Domain:
+    """The domain of a question that is in no file. Raises `ConfigError` when the configuration names a column."""
+    for one in DOMAINS:
+        if one == section.domain:
+            return one
+    raise ConfigError(
+        f"seeds.domain={section.domain} names no domain, and a single question has no columns; give --domain"
+        " math, science or code"
+    )
 
 
 async def answer(

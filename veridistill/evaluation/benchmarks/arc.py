@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from veridistill.data.jsonl import shown
+from veridistill.domains.options import LETTERS, with_options
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
-from veridistill.evaluation.benchmarks.question import LETTERS, with_options
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem, without_surrogates
 

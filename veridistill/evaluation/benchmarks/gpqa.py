@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from veridistill.domains.options import LETTERS, with_options
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
-from veridistill.evaluation.benchmarks.question import LETTERS, with_options
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veridistill.data.jsonl import shown
+from veridistill.domains.options import LETTERS
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
-from veridistill.evaluation.benchmarks.question import LETTERS
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Kind, Problem
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from veridistill.data.jsonl import shown
+from veridistill.domains.options import LETTERS, with_options
 from veridistill.errors import ConfigError
 from veridistill.evaluation.benchmarks.benchmark import Benchmark, Source
-from veridistill.evaluation.benchmarks.question import LETTERS, with_options
 from veridistill.evaluation.benchmarks.rows import Row, problems, read
 from veridistill.records import Problem
 

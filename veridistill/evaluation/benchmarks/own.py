@@ -11,8 +11,9 @@ from typing import Any, cast, get_args
 
 from veridistill.data import jsonl
 from veridistill.data.jsonl import Faults, Row, shown
+from veridistill.domains.options import LETTERS, with_options
 from veridistill.errors import ConfigError
-from veridistill.evaluation.benchmarks.question import LETTERS, with_options, with_starter
+from veridistill.evaluation.benchmarks.question import with_starter
 from veridistill.grading import asserts
 from veridistill.grading.compare.comparison import KINDS
 from veridistill.records import Domain, Kind, Problem, without_surrogates

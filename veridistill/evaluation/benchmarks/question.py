@@ -1,19 +1,12 @@
-"""How options, starter code and tests are shown in a question, for every benchmark alike.
+"""How starter code and tests are shown in a question, for every benchmark alike; `domains.options` shows options.
 
 How the answer is to be given is left to the solve template.
 """
 
 from collections.abc import Sequence
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STARTER = "\n\nStart from this code:\n```python\n"
 _TESTS = "\n\nYour code should pass these tests:\n```python\n"
-
-
-def with_options(question: str, options: Sequence[str]) -> str:
-    """The question, and below it each option on a line of its own: `A. ...`."""
-    shown = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"{question}\n\n{shown}"
 
 
 def with_starter(question: str, code: str) -> str:

@@ -67,7 +67,7 @@ class Wire:
             return {"range": [value.start, value.stop, value.step]}
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
             return self.packed(value.item())
-        if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
+        if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
             return {"type": value.__name__}
         return self._outward(value)
 
