@@ -58,7 +58,9 @@ def chosen(build: Path, labels: Path, most: int) -> dict[str, list[str]]:
     """
     folder = build / "rounds" / "1" / "tables"
     order = [seed.seed_id for seed in SEEDS.read(folder / "seeds.parquet")]
-    return equally_many(order, list(CANDIDATES.read(folder / "candidates.parquet")), read_labels(labels), most)
+    return equally_many(
+        order, list(CANDIDATES.read(folder / "candidates.parquet")), read_labels(labels), most
+    )
 
 
 def equally_many(

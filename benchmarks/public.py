@@ -4,9 +4,10 @@
     science   mmlu_science.jsonl: its first 500 rows are for seeds, the rest for exams
     code      mbpp.jsonl, by task_id: 601 to 974 for seeds, shown with one of their tests; 11 to 510 for exams
 
-`prepare` samples both with a fixed seed and writes `seeds.jsonl`, `references.jsonl` (what grades the seeds' candidates,
-read by nothing but the measurement), `exam.jsonl` and `others.jsonl` (a smaller exam of the other domains). That seeds
-and exam do not overlap is left to the run's own decontamination, for which more seeds are written than are asked for.
+`prepare` samples both with a fixed seed and writes `seeds.jsonl`, `references.jsonl` (what grades the seeds'
+candidates, read by nothing but the measurement), `exam.jsonl` and `others.jsonl` (a smaller exam of the other domains).
+That seeds and exam do not overlap is left to the run's own decontamination, for which more seeds are written than are
+asked for.
 """
 
 import ast
@@ -28,7 +29,7 @@ _GSM8K_ANSWER = re.compile(r"####\s*(-?[\d,]+)\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with what grades it, as `veridistill grade` reads it: `kind`, and `answer` (with `options`) or `tests`.
+    """A question with what grades it: `kind`, and `answer` (with `options`) or `tests`, as `veridistill grade` has them.
 
     `question` is the text as a model sees it; `stem` is the same without its options, which an exam's loader adds.
     """
@@ -78,7 +79,9 @@ def prepare(
     files = {name: folder / f"{name}.jsonl" for name in ("seeds", "references", "exam", "others")}
     seeds = sample(split.seeds, min(len(split.seeds), round(SPARE * num_seeds)), f"{seed}/{domain}/seeds")
     if len(seeds) < num_seeds:
-        raise ValueError(f"{data}: {len(seeds)} {domain} items for seeds, fewer than the {num_seeds} asked for")
+        raise ValueError(
+            f"{data}: {len(seeds)} {domain} items for seeds, fewer than the {num_seeds} asked for"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_lines(files["seeds"], (item.seed() for item in seeds))
     write_lines(files["references"], (item.reference() for item in seeds))
@@ -156,7 +159,7 @@ def _code(data: Path) -> Split:
 
 
 def _program(row: Row) -> Item | None:
-    """The task shown with its first test, which says what the function is called; None where a test is not a plain `call`."""
+    """The task with its first test, which says what the function is called; None if a test is not a plain `call`."""
     tests = row["test_list"]
     cases = [found for test in tests if (found := call(test))]
     if len(cases) < len(tests):
@@ -175,7 +178,7 @@ def _program(row: Row) -> Item | None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A test that calls one function: `input` has an argument's JSON on each line, `output` is the JSON of the result."""
+    """A test that calls one function: `input` has an argument's JSON on each line, `output` is the result's JSON."""
 
     entry: str
     input: str

@@ -4,11 +4,11 @@
                               [--scale cpu|full] [--name NAME] [--phases a,b,...] [sizes] [-o KEY=VALUE]
 
 DATA holds the files that `public` describes. Every piece is a run directory below OUT/NAME/DOMAIN, made by the commands
-that a user types: the base model's exam; a build that asks everything; a fork with more votes on a fifth of the questions;
-three arms trained on equally many examples of the same candidates (the first accepted one, candidate 0, the first right one);
-the cascade at test time; and a small exam of the other domains. Answers to the seed questions are read by the
-measurement alone, after the build. The same command goes on after an interruption. FILE is written after each
-phase: its `complete` says which are done.
+that a user types: the base model's exam; a build that asks everything; three arms trained on equally many examples of
+the same candidates (the first accepted one, candidate 0, the first right one); the cascade at test time; a fork of the
+build with more votes on a fifth of the questions; and a small exam of the other domains. Answers to the seed questions
+are read by the measurement alone, after the build. The same command goes on after an interruption. FILE is written
+after each phase: its `complete` says which are done.
 """
 
 import argparse
@@ -92,7 +92,9 @@ class Study:
     def file(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
 
-    def run(self, name: str, *command: Any, output: str | None = None, sets: dict[str, Any] | None = None) -> None:
+    def run(
+        self, name: str, *command: Any, output: str | None = None, sets: dict[str, Any] | None = None
+    ) -> None:
         """A command of veridistill with the study's settings and some more, as a step."""
         more = [part for key, value in (sets or {}).items() for part in ("-o", f"{key}={value}")]
         given = [part for one in self.sets for part in ("-o", one)]
@@ -190,7 +192,9 @@ def arm(study: Study, name: str) -> None:
         study.steps.do(f"{name}: build", command)
     else:
         selection = {"build.selection": "unfiltered" if name == "unfiltered" else "first"}
-        study.run(f"{name}: build", "build", "--out", study.build, "--fork", where, "--json", sets=sets | selection)
+        study.run(
+            f"{name}: build", "build", "--out", study.build, "--fork", where, "--json", sets=sets | selection
+        )
     study.run(f"{name}: train", "train", "--out", where)
     study.run(f"{name}: exam", "evaluate", "--out", where)
 
@@ -215,7 +219,9 @@ def perform(study: Study, phase: str) -> None:
     if phase in ARMS:
         arm(study, phase)
     else:
-        {"base": base, "build": build, "judges": judges, "ttc": ttc, "votes": votes, "others": others}[phase](study)
+        {"base": base, "build": build, "judges": judges, "ttc": ttc, "votes": votes, "others": others}[phase](
+            study
+        )
 
 
 # --- the command ------------------------------------------------------------------------------------------------
@@ -255,7 +261,7 @@ def main() -> None:
     public.prepare(options.data, folder, options.domain, sizes.seeds, sizes.exam, sizes.others)
     config = settings(study, options.model, options.scale, options.learning_rate)
     keep(folder / "run.yaml", yaml.safe_dump(config, sort_keys=False))
-    about = {"command": " ".join(["python", "benchmarks/real.py", *sys.argv[1:]]), "config": config}
+    about = {"command": _command(options), "config": config}
     try:
         for phase in options.phases:
             (folder / f"{phase}.done").unlink(missing_ok=True)
@@ -272,6 +278,12 @@ def keep(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         sys.exit(f"{path}: holds other settings; use the same ones, or name another --out or --name")
     path.write_text(text, encoding="utf-8")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """As it was given; the places are one machine's."""
+    places = {str(options.model): "MODEL", str(options.data): "DATA", str(options.out): "OUT"}
+    return " ".join(["python benchmarks/real.py", *(places.get(part, part) for part in sys.argv[1:])])
 
 
 def write(options: argparse.Namespace, study: Study, about: dict[str, Any]) -> None:
