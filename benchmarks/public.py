@@ -29,7 +29,7 @@ _GSM8K_ANSWER = re.compile(r"####\s*(-?[\d,]+)\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with what grades it: `kind`, and `answer` (with `options`) or `tests`, as `veridistill grade` has them.
+    """A question with what grades it, as `veridistill grade` has it: `kind`, and `answer` (`options`) or `tests`.
 
     `question` is the text as a model sees it; `stem` is the same without its options, which an exam's loader adds.
     """
