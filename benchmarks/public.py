@@ -2,7 +2,8 @@
 
     math      gsm8k_train.jsonl (seeds), gsm8k_test.jsonl (exam)
     science   mmlu_science.jsonl: its first 500 rows are for seeds, the rest for exams
-    code      mbpp.jsonl, by task_id: 601 to 974 for seeds, shown with one of their tests; 11 to 510 for exams
+    code      mbpp.jsonl, by task_id: 601 to 974 for seeds, shown with one of their tests; the benchmark's own split,
+              11 to 510, for exams, shown as the benchmark shows them
 
 `prepare` samples both with a fixed seed and writes `seeds.jsonl`, `references.jsonl` (what grades the seeds'
 candidates, read by nothing but the measurement), `exam.jsonl` and `others.jsonl` (a smaller exam of the other domains).
@@ -10,7 +11,6 @@ That seeds and exam do not overlap is left to the run's own decontamination, for
 asked for.
 """
 
-import ast
 import json
 import random
 import re
@@ -19,38 +19,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridistill.evaluation.benchmarks.question import LETTERS, with_options
+from veridistill.evaluation import benchmarks
+from veridistill.evaluation.benchmarks.question import LETTERS
+from veridistill.grading import asserts
 
 Row = dict[str, Any]
 SPARE = 1.25
 """Seeds written for each seed asked for: some are dropped as overlapping with the exam or one another."""
+CODE_SEEDS = range(601, 975)
 _GSM8K_ANSWER = re.compile(r"####\s*(-?[\d,]+)\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with what grades it, as `veridistill grade` has it: `kind`, and `answer` (`options`) or `tests`.
-
-    `question` is the text as a model sees it; `stem` is the same without its options, which an exam's loader adds.
-    """
+    """One item as the three files have it: the columns that a run may read, an exam's line, and what grades a reply."""
 
     item_id: str
-    question: str
-    stem: str
+    columns: Row
+    problem: Row
     grading: Row
 
-    def seed(self) -> Row:
-        return {"id": self.item_id, "question": self.question}
+    def as_seed(self) -> Row:
+        return {"id": self.item_id, **self.columns}
 
-    def reference(self) -> Row:
+    def as_problem(self, domain: str) -> Row:
+        return {"id": self.item_id, "domain": domain, **self.problem}
+
+    def as_reference(self) -> Row:
         return {"id": self.item_id, **self.grading}
-
-    def problem(self, domain: str) -> Row:
-        """A line of an exam's file. The right option is given by its index: an option's text may itself be a letter."""
-        grading = dict(self.grading)
-        if options := grading.pop("options", None):
-            grading |= {"choices": options, "answer": LETTERS.index(grading["answer"])}
-        return {"id": self.item_id, "domain": domain, "question": self.stem, **grading}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +79,10 @@ def prepare(
             f"{data}: {len(seeds)} {domain} items for seeds, fewer than the {num_seeds} asked for"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_lines(files["seeds"], (item.seed() for item in seeds))
-    write_lines(files["references"], (item.reference() for item in seeds))
+    write_lines(files["seeds"], (item.as_seed() for item in seeds))
+    write_lines(files["references"], (item.as_reference() for item in seeds))
     exam = sample(split.exam, num_exam, f"{seed}/{domain}/exam")
-    write_lines(files["exam"], (item.problem(domain) for item in exam))
+    write_lines(files["exam"], (item.as_problem(domain) for item in exam))
     write_lines(files["others"], _others(data, domain, num_others, seed))
     return Prepared(**files)
 
@@ -94,7 +90,7 @@ def prepare(
 def _others(data: Path, domain: str, num: int, seed: int) -> list[Row]:
     """The exam of the other domains: the first ones of each domain's own exam."""
     return [
-        item.problem(other)
+        item.as_problem(other)
         for other, read in DOMAINS.items()
         if other != domain
         for item in sample(read(data).exam, num, f"{seed}/{other}/exam")
@@ -132,8 +128,9 @@ def _gsm8k(data: Path, part: str) -> list[Item]:
         found = _GSM8K_ANSWER.search(row["answer"])
         if found is None:
             raise ValueError(f"gsm8k_{part}.jsonl: row {number} does not end in '#### ' and an integer")
+        columns = {"question": row["question"]}
         grading = {"kind": "integer", "answer": found[1].replace(",", "")}
-        items.append(Item(f"{part}-{number}", row["question"], row["question"], grading))
+        items.append(Item(f"{part}-{number}", columns, columns | grading, grading))
     return items
 
 
@@ -145,66 +142,42 @@ def _science(data: Path) -> Split:
 
 
 def _choice(name: str, row: Row) -> Item:
-    grading = {"kind": "choice", "options": row["options"], "answer": row["answer"]}
-    return Item(name, with_options(row["question"], row["options"]), row["question"], grading)
+    columns = {"question": row["question"], "options": row["options"]}
+    # By its index, since an option's text may itself be a letter.
+    right = {"kind": "choice", "answer": LETTERS.index(row["answer"])}
+    return Item(name, columns, columns | right, right | {"options": row["options"], "answer": row["answer"]})
 
 
 def _code(data: Path) -> Split:
+    exam = {problem.problem_id: problem for problem in benchmarks.named("mbpp", data=str(data))}
     rows = lines(data / "mbpp.jsonl")
-    items = {row["task_id"]: item for row in rows if (item := _program(row)) is not None}
     return Split(
-        [item for task, item in items.items() if 601 <= task <= 974],
-        [item for task, item in items.items() if 11 <= task <= 510],
+        [_program(row, str(row["text"])) for row in rows if row["task_id"] in CODE_SEEDS],
+        [_program(row, exam[str(row["task_id"])].question) for row in rows if str(row["task_id"]) in exam],
     )
 
 
-def _program(row: Row) -> Item | None:
-    """The task with its first test, which says what the function is called; None if a test is not a plain `call`."""
-    tests = row["test_list"]
-    cases = [found for test in tests if (found := call(test))]
-    if len(cases) < len(tests):
-        return None
-    question = f"{row['text']}\n\nYour code should pass, for example:\n{tests[0]}"
+def _program(row: Row, question: str) -> Item:
+    """A task whose tests are Python."""
+    tests, code = row["test_list"], row["code"].replace("\r\n", "\n")
     grading = {
         "kind": "code",
         "tests": {
-            "kind": "functional",
-            "entry": cases[0].entry,
-            "cases": [{"input": case.input, "output": case.output} for case in cases],
+            "kind": "asserts",
+            "entry": asserts.called(tests, code),
+            "tests": tests,
+            "setup": row["test_setup_code"].replace("\r\n", "\n"),
+            "solution": code,
         },
     }
-    return Item(f"mbpp-{row['task_id']}", question, question, grading)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A test that calls one function: `input` has an argument's JSON on each line, `output` is the result's JSON."""
-
-    entry: str
-    input: str
-    output: str
-
-
-def call(test: str) -> Call | None:
-    """`assert f(1, [2]) == 3` as a call; None for any other form, and where a value is not one that JSON has."""
-    try:
-        match ast.parse(test).body:
-            case [ast.Assert(ast.Compare(ast.Call(ast.Name(entry), given, []), [ast.Eq()], [expected]))]:
-                values = [ast.literal_eval(one) for one in (*given, expected)]
-            case _:
-                return None
-        *inputs, output = [_exact_json(value) for value in values]
-    except (SyntaxError, TypeError, ValueError):
-        return None
-    return Call(entry, "\n".join(inputs), output)
-
-
-def _exact_json(value: Any) -> str:
-    """Raises `ValueError` for a value that JSON would change, such as a tuple, and `TypeError` for one it lacks."""
-    text = json.dumps(value)
-    if repr(json.loads(text)) != repr(value):
-        raise ValueError(f"JSON changes {value!r}")
-    return text
+    columns = {"text": row["text"], "test_list": tests[:1]}
+    return Item(f"mbpp-{row['task_id']}", columns, {"question": question} | grading, grading)
 
 
 DOMAINS: dict[str, Callable[[Path], Split]] = {"math": _math, "science": _science, "code": _code}
+QUESTIONS: dict[str, Row] = {
+    "math": {},
+    "science": {"options": "options"},
+    "code": {"question": "{text}\n\nYour code should pass, for example:\n{test_list[0]}"},
+}
+"""The settings that make questions of each domain's columns."""

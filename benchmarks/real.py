@@ -113,6 +113,7 @@ def settings(study: Study, model: str, scale: str, learning_rate: float) -> dict
             "path": str(study.file("seeds")),
             "id": "id",
             "domain": study.domain,
+            **public.QUESTIONS[study.domain],
             "limit": sizes.seeds,
             "decontaminate": [str(study.file("exam"))],
         },
