@@ -12,7 +12,7 @@ LOCKED := $(PIP) --no-deps --require-hashes
 PACKAGE := $(PIP) --no-deps --no-build-isolation --editable .
 INPUTS := pyproject.toml requirements/torch.txt
 
-.PHONY: install demo test test-long test-vllm test-ray test-latest lock lint types docs lab-study bench clean
+.PHONY: install demo test test-long test-vllm test-ray test-latest lock lint types docs lab-study bench real clean
 
 install: $(VENV)/.installed
 
@@ -88,6 +88,12 @@ bench: install $(VENV)/.ray $(VLLM)/.installed  ## What the README's figures com
 	$(BIN)/python benchmarks/ttc.py --json benchmarks/results/ttc.json
 	$(BIN)/python benchmarks/ray_calls.py --json benchmarks/results/ray.json
 	$(BIN)/python benchmarks/engines.py --batch 64 --rounds 2 --json benchmarks/results/engines.json
+	$(BIN)/python benchmarks/figures.py
+
+real: install  ## The method on a real model: make real MODEL=DIR DATA=DIR [REAL="--scale full"]
+	for domain in math science code; do \
+		$(BIN)/python benchmarks/real.py --model $(MODEL) --data $(DATA) --domain $$domain $(REAL) || exit; \
+	done
 	$(BIN)/python benchmarks/figures.py
 
 clean:

@@ -11,38 +11,16 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import real_figures
+from markdown import Json, gain, percent, span, table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-
-Json = dict[str, Any]
-
-
-def table(head: str, rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table. `head`: the column names, separated by `|`; those that start with `>` are right-aligned."""
-    names = [name.strip() for name in head.split("|")]
-    rule = ["---:" if name.startswith(">") else "---" for name in names]
-    lines = [[name.lstrip("> ") for name in names], rule, *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
-
-
-def gain(found: Json) -> str:
-    return f"{found['mean']:+.1f} [{found['low']:.1f}, {found['high']:.1f}]"
-
-
-def percent(found: Json) -> str:
-    return f"{100 * found['rate']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
-
-
-def span(values: Iterable[float], factor: float = 100.0) -> str:
-    """ "98.5 to 98.8", or "98.5" when all are the same at one decimal."""
-    ordered = sorted(f"{factor * value:.1f}" for value in values)
-    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
 
 
 def demo(found: Json) -> str:
@@ -305,6 +283,13 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "decontaminate": ("decontaminate", decontaminate),
     "judges": ("judges", judges),
     "ray": ("ray", ray),
+    "real": ("real", real_figures.outcome),
+    "real_right": ("real", real_figures.right),
+    "real_judges": ("real", real_figures.judges),
+    "real_votes": ("real", real_figures.votes),
+    "real_ttc": ("real", real_figures.ttc),
+    "real_others": ("real", real_figures.others),
+    "real_cost": ("real", real_figures.cost),
 }
 
 

@@ -15,48 +15,29 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from arms import ORACLE, add_oracle, selecting
+
 import veridistill
 from veridistill import config as configuration
-from veridistill import method
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json
-from veridistill.decide import defect
-from veridistill.domains import DOMAINS
 from veridistill.evaluation.statistics import Gain, Means, gain, pooled_gain, question_means
 from veridistill.lab import quality
-from veridistill.lazy import Ask
-from veridistill.method import Judged, Plan, Selected
-from veridistill.records import Seed, Verdict
 from veridistill.report.progress import Progress
 from veridistill.runs import pipeline, results
 from veridistill.runs import quality as limits
 from veridistill.runs.session import Session, serving
 
 DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
-ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": "oracle"}
+ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": ORACLE}
 """Each arm is a selection of `method.SELECTIONS`; the first arm's journal serves the others."""
 QUICK = (
     "seeds.limit=96", "evaluation.limit=24", "evaluation.samples=2", "train.epochs=1", "generate.candidates=4",
 )  # fmt: skip
-
-
-async def first_right(seed: Seed, ask: Ask, plan: Plan) -> Selected:
-    """The oracle's selection: candidates in order, up to the first whose final answer is right."""
-    judged: list[Judged] = []
-    for index in range(plan.candidates):
-        candidate = await method.generate(seed, index, plan, ask)
-        judged.append(Judged(candidate, Verdict(seed.seed_id, index, "skipped")))
-        formed = defect(candidate.completion, DOMAINS[seed.domain].answer_of, plan.reasoning) is None
-        if formed and quality.is_right(seed.question, candidate.answer):
-            return judged, [candidate]
-    return judged, []
-
-
-method.SELECTIONS["oracle"] = first_right
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,7 @@ class Arm:
 
 
 def main() -> None:
+    add_oracle(lambda seed, candidate: quality.is_right(seed.question, candidate.answer))
     args = _arguments()
     out = args.out.with_name(args.out.name + "-quick") if args.quick else args.out
     overrides = [*(QUICK if args.quick else ()), *args.sets]
@@ -134,7 +116,7 @@ async def _arm(session: Session, selection: str) -> None:
     results.start(session.run)
     with results.step(session.run, done="complete"):
         async with serving(session, 1) as served:
-            base = replace(served, plan=replace(served.plan, selection=selection))
+            base = selecting(served, selection)
             await pipeline.build(session, base, 1)
             await pipeline.examine(session, base, "base", 1, pipeline.problems(session))
         limits.check(session, 1)

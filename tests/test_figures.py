@@ -17,7 +17,9 @@ def figures() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")  # as a script finds the modules beside it
+        spec.loader.exec_module(module)
     return module
 
 

@@ -67,8 +67,9 @@ class Wire:
             return {"range": [value.start, value.stop, value.step]}
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
             return self.packed(value.item())
-        if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
-            return {"type": value.__name__}
+        name = value.__name__ if isinstance(value, type) else ""
+        if name and vars(builtins).get(name) is value:
+            return {"type": name}
         return self._outward(value)
 
     def unpacked(self, value: Any) -> Any:
