@@ -261,7 +261,8 @@ def test_a_short_question_is_found_behind_its_options(file: Path) -> None:
 def test_the_words_of_a_template_make_no_near_duplicates(file: Path) -> None:
     long = "Here follows a question of a quiz. Read it slowly, think about every word of it, and then answer it: {text}"
     story = "The keeper of a small island counts twelve boats at noon and asks how many come back at night."
-    rows = [*CLEAN, story, story.replace("small", "tiny")]
+    short = [f"Why do {animals} sing at dawn?" for animals in ("robins", "wrens", "whales", "crickets")]
+    rows = [*short, story, story.replace("small", "tiny")]
     jsonl(file, *({"text": text} for text in rows))
     found = load(file, question=long, near_duplicates=0.5)
     assert found.num_near_duplicates == 1
