@@ -171,10 +171,8 @@ def agreement(graded: Iterable[Row], kind: Kind) -> Row | None:
 
 
 def _agreed(group: Sequence[Row], kind: Kind) -> list[bool]:
-    """For each candidate of a question, by index, whether it gives the most frequent answer and another one does too."""
-    forms = [
-        ttc.form(kind, one["answer"]) for one in sorted(group, key=lambda one: int(one["id"].split("/")[0]))
-    ]
+    """For each candidate of a question whether it gives the most frequent answer, and another one does too."""
+    forms = [ttc.form(kind, one["answer"]) for one in group]
     place = most_frequent(forms)
     agreed = [place is not None and form == forms[place] for form in forms]
     return agreed if sum(agreed) > 1 else [False] * len(forms)
