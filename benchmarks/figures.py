@@ -286,6 +286,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "real": ("real", real_figures.outcome),
     "real_right": ("real", real_figures.right),
     "real_judges": ("real", real_figures.judges),
+    "real_invalid": ("real", real_figures.invalid),
+    "real_tokens": ("real", real_figures.tokens),
     "real_votes": ("real", real_figures.votes),
     "real_ttc": ("real", real_figures.ttc),
     "real_others": ("real", real_figures.others),

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veridistill.domains.options import LETTERS
+
 from veridistill.evaluation import benchmarks
-from veridistill.evaluation.benchmarks.question import LETTERS
 from veridistill.grading import asserts
 
 Row = dict[str, Any]

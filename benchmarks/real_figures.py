@@ -73,8 +73,30 @@ def judges(found: Json) -> str:
         for one in (run["audit"] or {}).get("judges", []):
             if one["rule"] == "unanimous" and one["votes"] == run["audit"]["votes"]:
                 yield (one["judge"].replace("_", " "), one["accepted"], *_shares(one))
+        if agreed := run.get("agreement"):
+            yield ("agreement", agreed["accepted"], *_shares(agreed))
 
     return _tabled(found, "judge | > accepted | > precision | > recall | > false accepts", rows)
+
+
+def invalid(found: Json) -> str:
+    def rows(run: Json) -> Iterator[Row]:
+        for stage, one in (run.get("invalid") or {}).items():
+            causes = sorted(one["invalid"].items(), key=lambda cause: -cause[1])
+            share = 100 * sum(one["invalid"].values()) / one["votes"]
+            words = ", ".join(f"{num} {cause}" for cause, num in causes)
+            yield stage.replace("_", " "), one["votes"], f"{share:.1f} %", words
+
+    return _tabled(found, "stage | > votes | > invalid | causes", rows)
+
+
+def tokens(found: Json) -> str:
+    def rows(run: Json) -> Iterator[Row]:
+        for role, one in ((run["tokens"] or {}).get("by_role") or {}).items():
+            calls = run["calls"][role]
+            yield role, f"{calls:,}", *(f"{one[part] / calls:.0f}" for part in ("prompt", "completion"))
+
+    return _tabled(found, "role | > calls | > prompt tokens a call | > reply tokens a call", rows)
 
 
 def votes(found: Json) -> str:
@@ -113,6 +135,7 @@ def cost(found: Json) -> str:
     def rows(run: Json) -> Iterator[Row]:
         for name, one in run["steps"].items():
             if one["seconds"] >= 60:
-                yield name, f"{one['seconds'] / 60:.0f}", f"{one['peak_mb'] / 1000:.1f}"
+                minutes = (f"{one[clock] / 60:.0f}" for clock in ("seconds", "cpu_seconds"))
+                yield name, *minutes, f"{one['peak_mb'] / 1000:.1f}"
 
-    return _tabled(found, "step | > minutes | > peak memory, GB", rows)
+    return _tabled(found, "step | > minutes | > minutes of one core | > peak memory, GB", rows)

@@ -12,7 +12,7 @@ import pytest
 
 from veridistill.config import SeedsSection
 from veridistill.data import seeds
-from veridistill.data.tables import CandidateRow
+from veridistill.data.tables import CandidateRow, VoteRow
 from veridistill.evaluation.benchmarks import load
 from veridistill.records import Outcome
 
@@ -154,6 +154,42 @@ def test_shares_of_first_and_kept_candidates(parts: SimpleNamespace) -> None:
     assert found["questions_with_a_right_candidate"] == 3
 
 
+def test_agreement_accepts_answers_that_another_candidate_gives_too(parts: SimpleNamespace) -> None:
+    answers = {
+        "a": ["7", "5", "5.0", "5"],  # agreed and right
+        "b": ["1", "2", "2", "3"],  # agreed and wrong
+        "c": ["1", "2", "3", None],  # nothing agreed, one right
+    }
+    right = {"a": 5.0, "b": 1.0, "c": 3.0}
+    graded = [
+        {
+            "id": f"{index}/{name}",
+            "answer": one,
+            "outcome": "pass" if one and float(one) == right[name] else "wrong",
+        }
+        for name, given in answers.items()
+        for index, one in enumerate(given)
+    ]
+    found = parts.measured.agreement(reversed(graded), "integer")
+    assert (found["accepted"], found["questions_kept"]) == (5, 2)
+    rates = {name: found[name]["rate"] for name in ("precision", "recall", "false_accepts", "first_right")}
+    assert rates == {"precision": 3 / 5, "recall": 3 / 5, "false_accepts": 2 / 7, "first_right": 1 / 2}
+    assert parts.measured.agreement(graded, "code") is None
+
+
+def test_invalid_votes_are_counted_by_cause(parts: SimpleNamespace) -> None:
+    votes = [
+        VoteRow("a", 0, "factuality", 0, "invalid", "no verdict"),
+        VoteRow("a", 0, "factuality", 1, "yes", ""),
+        VoteRow("a", 1, "factuality", 0, "invalid", "truncated"),
+        VoteRow("a", 1, "simple", 0, "no", ""),
+    ]
+    assert parts.measured.invalid_by_cause(votes) == {
+        "factuality": {"votes": 3, "invalid": {"no verdict": 1, "truncated": 1}},
+        "simple": {"votes": 1, "invalid": {}},
+    }
+
+
 def test_a_step_that_is_done_is_not_run_again(parts: SimpleNamespace, tmp_path: Path) -> None:
     steps, count = parts.steps.Steps(tmp_path), tmp_path / "count"
 
@@ -180,7 +216,7 @@ def test_a_study_that_has_not_begun_has_no_figures(parts: SimpleNamespace, tmp_p
     runs = {"runs": {"tiny math": {"model": "tiny", "domain": "math", **found}}}
     blocks: list[Callable[[Any], str]] = [
         getattr(parts.real_figures, name)
-        for name in ("outcome", "right", "judges", "votes", "ttc", "others", "cost")
+        for name in ("outcome", "right", "judges", "invalid", "tokens", "votes", "ttc", "others", "cost")
     ]
     assert {block(runs) for block in blocks} == {parts.real_figures.NOTHING}
 
