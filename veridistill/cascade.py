@@ -11,7 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from veridistill.decide import MARKS, Reading, follows_up, inferred_question, read_verdict, split
+from veridistill.decide import (
+    MARKS,
+    Reading,
+    follows_up,
+    inferred_question,
+    read_follow_up,
+    read_verdict,
+    split,
+)
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask
 from veridistill.prompts import PromptSet, message
@@ -86,7 +94,7 @@ async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask
         return reading
     said = Message("assistant", split(reply.text).answer)
     messages = (*messages, said, Message("user", jury.prompts.verdict))
-    return read_verdict(await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
+    return read_follow_up(reply, await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
 
 
 Stage = Callable[[Seed, Candidate, Path, Jury, Ask], Awaitable[Reading]]
