@@ -174,4 +174,7 @@ def _canaries(results: Results) -> list[Limit]:
     if low is None or not judged or most is None:
         return []
     words = f"{count(part(found, 'accepted'))} of {count(judged)}, 95 % interval {between(found)}"
+    near = part(found, "near_miss")
+    if number(part(near, "judged")):
+        words += f"; of {count(part(near, 'judged'))} near misses {count(part(near, 'accepted'))}, which do not count"
     return [Limit("accepted canaries", f"interval not above {share(most, 1)}", words, low <= most)]
