@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from veridistill.domains.options import LETTERS
-
 from veridistill.evaluation import benchmarks
 from veridistill.grading import asserts
 

@@ -9,9 +9,11 @@ from veridistill.decide import (
     defect,
     ended_by,
     final_text,
+    follows_up,
     is_filler,
     outcome,
     pass_at_k,
+    read_follow_up,
     read_verdict,
     split,
 )
@@ -73,6 +75,9 @@ VALID = [
     ("My final decision is [[N]].", "no"),
     ("Therefore, the verdict is [[Y]].", "yes"),
     ("So the final answer is [[N]].", "no"),
+    ("The final verdict is [[Y]].", "yes"),
+    ("Step 4: The answer is [[Y]].", "yes"),
+    ("**Step 4:** The answer is [[N]].", "no"),
     # markup
     ("`[[Y]]`", "yes"),
     ("Verdict: `[[N]]`", "no"),
@@ -109,6 +114,12 @@ INVALID = [
     ("", "blank"),
     ("   \n\n", "white space"),
     ("Y", "a bare letter"),
+    ("[Inferred] No.", "no mark"),
+    ("Exchange: [[Y]]", "a label that says nothing"),
+    ("Step 2: [[Y]]", "a mark for one step, perhaps"),
+    ("Step 2: Correct: [[Y]]", "a mark for one step, perhaps"),
+    ("Step 2: The step is [[Y]]", "a mark for one step"),
+    ("Step 2 of 3: The answer is [[Y]]", "a step of several"),
     ("Yes, it is correct.", "prose"),
     ("[Y]", "single brackets"),
     ("[[Yes]]", "a word in the brackets"),
@@ -271,6 +282,34 @@ def test_anything_else_is_invalid(text: str, why: str) -> None:
     reading = read_verdict(reply(text), reasoning=False)
     assert reading.ballot == "invalid", why
     assert reading.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "then", "ballot"),
+    [
+        ("[Inferred] No.", "[[N]]", "no"),
+        ("Exchange: [[Y]]", "[[Y]]", "yes"),
+        ("Exchange: [[Y]]", "[[N]]", "invalid"),
+        ("I would say [[N]] here.", "[[Y]]", "invalid"),
+        ("I would say [[N]] here.", "[[N]]", "no"),
+        ("[[N]]\nOn second thought, it is fine.", "[[Y]]", "invalid"),
+        ("Reply [[Y]] if it is right, [[N]] if not.\nIt is right.", "[[Y]]", "yes"),
+        ("It is right.", "It is right.", "invalid"),
+    ],
+)
+def test_a_follow_up_cannot_say_what_the_reply_contradicts(said: str, then: str, ballot: str) -> None:
+    first = reply(said)
+    assert follows_up(first, read_verdict(first, reasoning=False))
+    assert read_follow_up(first, reply(then), reasoning=False).ballot == ballot
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("", "stop"), ("It is right.", "length"), ("[[Y]]\n[[N]]\nor so", "stop"), ("[[Y]]", "stop")],
+)
+def test_replies_that_are_not_followed_up(said: str, reason: str) -> None:
+    first = reply(said, reason)
+    assert not follows_up(first, read_verdict(first, reasoning=False))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from veridistill.decide import MARKS, Reading, final_text, follows_up, read_verdict, split
+from veridistill.decide import (
+    MARKS,
+    Reading,
+    final_text,
+    follows_up,
+    read_follow_up,
+    read_verdict,
+    split,
+)
 from veridistill.errors import RequestRefused
 from veridistill.lazy import Ask
 from veridistill.prompts import PromptSet, ending, fill, message
@@ -109,7 +117,7 @@ async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask
     said = Message("assistant", split(reply.text).answer)
     asked = fill(jury.prompts.verdict, ending=ending(messages[-1].content))
     messages = (*messages, said, Message("user", asked))
-    return read_verdict(await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
+    return read_follow_up(reply, await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
 
 
 Stage = Callable[[Seed, Candidate, Path, Jury, Ask], Awaitable[Reading]]

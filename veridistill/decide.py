@@ -51,7 +51,8 @@ _VERDICT = re.compile(
     r"""
     (?: (?: [-+•] | \#{1,6} | \d{1,2}[.)] ) [ ] )?        # list sign or heading
     (?: (?P<label> [a-z]+ (?: [ ] [a-z]+ )* ) [ ]? : [ ]?
-      | (?: (?: so | thus | hence | therefore | overall | finally ) ,? [ ] )?
+      | (?: step [ ] \d{1,2} [ ]? [.:] [ ] )?
+        (?: (?: so | thus | hence | therefore | overall | finally ) ,? [ ] )?
         (?: the | my | our ) [ ] (?: (?: final | correct | right | overall ) [ ] )?
         (?: answer | verdict | judge?ment | decision | conclusion | result | vote | evaluation | assessment | response )
         [ ] is [ ]
@@ -151,7 +152,7 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
         return Reading("invalid", "reasoning not closed")
     if reasoning and parts.reasoning is None:
         return Reading("invalid", "no reasoning")
-    *others, last = [line.strip() for line in parts.answer.split("\n") if line.strip()] or [""]
+    *others, last = _lines(parts.answer) or [""]
     letter = _letter(last)
     if letter is None:
         return Reading("invalid", NO_VERDICT)
@@ -163,8 +164,32 @@ def read_verdict(completion: Completion, reasoning: bool) -> Reading:
 
 
 def follows_up(reply: Completion, reading: Reading) -> bool:
-    """Whether a judge's reply is asked for its verdict: it ended by itself, says something, and ends in no verdict."""
-    return reading.reason == NO_VERDICT and bool(split(reply.text).answer)
+    """Whether a judge's reply is asked for its verdict.
+
+    It ended by itself, says something, ends in no verdict, and has no marks that would contradict either answer.
+    """
+    lines = _lines(split(reply.text).answer)
+    return (
+        reading.reason == NO_VERDICT
+        and bool(lines)
+        and not all(any(_contradicts(line, letter) for line in lines) for letter in "YN")
+    )
+
+
+def read_follow_up(reply: Completion, completion: Completion, reasoning: bool) -> Reading:
+    """The ballot of the reply to a follow-up, which no line of the `reply` that it follows may contradict.
+
+    So a judge whose reply ended in "I would say [[N]]", which is no verdict, is not talked into a yes.
+    """
+    reading = read_verdict(completion, reasoning)
+    letter = {"yes": "Y", "no": "N"}.get(reading.ballot)
+    if letter and any(_contradicts(line, letter) for line in _lines(split(reply.text).answer)):
+        return Reading("invalid", "contradictory verdicts")
+    return reading
+
+
+def _lines(answer: str) -> list[str]:
+    return [line.strip() for line in answer.split("\n") if line.strip()]
 
 
 def _letter(line: str) -> str | None:

@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veridistill import config
-from veridistill.audit import judges, labelled, labels
+from veridistill import config, prompts
+from veridistill.audit import judges, labelled, labels, votes
 from veridistill.audit.labelled import Judged
 from veridistill.audit.shares import Clustered
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, opened
+from veridistill.domains.math import answer_of
 from veridistill.engines.scripted import right_answer
 from veridistill.errors import ConfigError
 from veridistill.grading.graders import Graders
@@ -233,6 +238,108 @@ def test_a_vote_that_stayed_invalid_is_no_yes(folder: Path) -> None:
     accepted = sum(row.outcome == "accepted" for row in rows)
     assert sum(row.outcome == "unjudged" for row in rows) > 0 < accepted
     assert judge(audited(run, references(folder)), "cascade")["accepted"] == accepted
+
+
+# --- agreement and votes ----------------------------------------------------------------------------------------
+
+
+def test_agreement_accepts_the_commonest_answer(folder: Path, whole: RunDir) -> None:
+    found = audited(whole, references(folder))
+    rows = [
+        row
+        for row in tables.CANDIDATES.read(whole.round(1).tables / "candidates.parquet")
+        if row.outcome != "malformed"
+    ]
+    by_question: dict[str, list[str | None]] = {}
+    for row in rows:
+        by_question.setdefault(row.seed_id, []).append(answer_of(row.answer))
+    accepted = right = 0
+    for seed_id, answers in by_question.items():
+        most = max(answers, key=answers.count)
+        accepted += answers.count(most)
+        right += answers.count(most) * (most == str(right_answer(QUESTIONS[int(seed_id[1:])])))
+    agreement = found["agreement"]
+    assert (agreement["accepted"], agreement["accepted_right"]) == (accepted, right)
+    assert (agreement["judge"], agreement["rule"], agreement["votes"]) == ("agreement", "plurality", 4)
+    assert "agreement          plurality   4" in judges.table(found)
+
+
+@pytest.fixture(scope="module")
+def followed_up(folder: Path) -> RunDir:
+    """Judges that often give no verdict, and are asked for it."""
+    texts = folder / "prompts"
+    texts.mkdir()
+    for file in (Path(prompts.__file__).parent / "compact").glob("*.txt"):
+        shutil.copy(file, texts)
+    (texts / "verdict.txt").write_text("Reply with [[Y]] or [[N]] alone.", encoding="utf-8")
+    (folder / "mute.yaml").write_text("invalid: 0.5", encoding="utf-8")
+    fields = [f"prompts={texts}", f"engine.script={folder / 'mute.yaml'}", "judge.max_reasks=1"]
+    return build(folder, "mute", "build.asks=exhaustive", *fields)
+
+
+def test_votes_are_counted_as_they_came_about(folder: Path, followed_up: RunDir) -> None:
+    found = audited(followed_up, references(folder))
+    cast = found["cast"]
+    rows = list(tables.VOTES.read(followed_up.round(1).tables / "votes.parquet"))
+    assert cast["votes"] == len(rows)
+    assert sum(cast["invalid_in_the_end"].values()) == sum(row.ballot == "invalid" for row in rows) > 0
+    # half of the replies without a verdict are truncated, and only the others are followed up
+    assert set(cast["invalid_in_the_end"]) == {"truncated"}
+    assert set(cast["invalid_at_first"]) == {"truncated", "no_verdict"}
+    assert 0.4 < sum(cast["invalid_at_first"].values()) / cast["votes"] < 0.6
+    with closing(sqlite3.connect(followed_up.journal)) as journal:
+        calls = dict(journal.execute("SELECT role, COUNT(*) FROM replies GROUP BY role"))
+        tokens = dict(journal.execute("SELECT role, SUM(completion_tokens) FROM replies GROUP BY role"))
+    assert cast["followed_up"] == cast["decided_by_follow_up"] == calls["verdict"] > 0
+    by_stage = Counter(row.stage for row in rows)
+    for name, counted in (("calls", calls), ("completion", tokens)):
+        for role in ("infer", "compare", "factuality", "correctness", "verdict"):
+            summed = sum(
+                roles[role][name] * by_stage[stage]
+                for stage, roles in cast["per_vote"].items()
+                if role in roles
+            )
+            assert summed == pytest.approx(counted[role], abs=1)
+    valid = [row for row in rows if row.ballot != "invalid"]
+    sizes = {how: sum(one["votes"] for one in found.values()) for how, found in cast["right"].items()}
+    assert sizes == {"direct": len(valid) - calls["verdict"], "followed_up": calls["verdict"]}
+    yes = cast["right"]["followed_up"]["yes"]
+    assert yes["low"] < yes["rate"] < yes["high"]
+    text = judges.table(found)
+    assert f"followed up: {calls['verdict']:,}, of which {calls['verdict']:,} decided" in text
+
+
+def test_without_follow_ups_there_are_none(folder: Path, whole: RunDir) -> None:
+    cast = audited(whole, references(folder))["cast"]
+    assert (cast["followed_up"], cast["right"]["followed_up"]["yes"]["votes"]) == (0, 0)
+    assert cast["right"]["followed_up"]["yes"]["rate"] is None
+
+
+def test_without_its_journal_the_tables_alone_are_read(folder: Path, whole: RunDir, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(whole.path, copy, ignore=shutil.ignore_patterns("journal.sqlite*"))
+    found = audited(RunDir(copy, whole.config), references(folder))
+    assert found["cast"] is None
+    assert found["judges"] == audited(whole, references(folder))["judges"]
+    assert "the journal is not there" in judges.table(found)
+
+
+@pytest.mark.parametrize(
+    ("reason", "name"),
+    [
+        ("finish reason length", "truncated"),
+        ("finish reason abort", "other_finish"),
+        ("last line is not a verdict", "no_verdict"),
+        ("contradictory verdicts", "contradictory"),
+        ("verdict in a code block", "code_block"),
+        ("no question inferred", "no_question_inferred"),
+        ("reasoning not closed", "reasoning"),
+        ("no reasoning", "reasoning"),
+        ("refused: too long", "refused"),
+    ],
+)
+def test_causes_have_short_names(reason: str, name: str) -> None:
+    assert votes.cause(reason) == name
 
 
 def test_large_runs_are_graded_in_parts(folder: Path, whole: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

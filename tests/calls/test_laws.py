@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import STAGES, decided, distil_all, fast_directory, kept, make_plan, make_seeds
+from tests.harness import PROMPTS, STAGES, decided, distil_all, fast_directory, kept, make_plan, make_seeds
 from veridistill.calls.ask import audited
 from veridistill.config import BuildSection
 from veridistill.engines.scripted import Script, ScriptedEngine
@@ -17,6 +17,7 @@ from veridistill.errors import EngineDown
 from veridistill.method import SELECTIONS, Distilled
 from veridistill.records import Completion, Messages, Sampling
 
+ASKING = replace(PROMPTS, verdict="Reply with [[Y]] or [[N]] alone.")
 NUM_CASES = 2_000 if settings.default.derandomize else 10_000
 rates = st.tuples(st.floats(0.3, 1.0), st.floats(0.0, 1.0))
 
@@ -31,6 +32,7 @@ class Case:
     infer_per_vote: bool
     max_reasks: int
     run_seed: int
+    follow_up: str = "off"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ cases = st.builds(
     infer_per_vote=st.booleans(),
     max_reasks=st.integers(0, 2),
     run_seed=st.integers(0, 10**6),
+    follow_up=st.sampled_from(["constrained", "free", "off"]),
 )
 hows = st.builds(
     How,
@@ -102,6 +105,8 @@ def run(case: Case, how: How | None, journal: Path) -> list[Distilled] | None:
         case.selection,
         infer_per_vote=case.infer_per_vote,
         max_reasks=case.max_reasks,
+        prompts=ASKING,
+        follow_up=case.follow_up,
     )
     plan = replace(plan, run_seed=case.run_seed)
     if how is None:

@@ -202,8 +202,8 @@ def check_a_restricted_reply_is_one_of_the_choices(subject: Subject) -> None:
     assert {(reply.text, reply.finish_reason) for reply in replies[::2]} <= {(mark, "stop") for mark in MARKS}
     assert not any(reply.text in MARKS for reply in replies[1::2])
     hot = Sampling(HOT, 1.0, 0, 24, MARKS)
-    drawn = [reply.text for reply in subject.together([(QUESTIONS[0], hot, seed) for seed in range(24)])]
-    assert set(drawn) == set(MARKS)
+    drawn = [reply.text for reply in subject.together([(QUESTIONS[0], hot, seed) for seed in range(200)])]
+    assert set(drawn) == set(MARKS)  # the less likely one in 3 of 100 replies of this model
     (cut,) = subject.together([(QUESTIONS[0], replace(restricted, max_tokens=2), 0)])
     assert (cut.finish_reason, cut.completion_tokens) == ("length", 2)
     if subject.ids:

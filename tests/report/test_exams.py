@@ -130,6 +130,22 @@ def test_methods_at_test_time_stand_beside_the_first_sample() -> None:
     )
 
 
+def test_near_misses_stand_beside_the_canaries_and_do_not_count() -> None:
+    near = {"judged": 7, "accepted": 5}
+    canaries = {"judged": 12, "accepted": 0, "low": 0.0, "high": 0.3, "near_miss": near}
+    (limit,) = builds.limits({"canaries": canaries, "config": {"quality": {"max_canaries": 0.2}}})
+    assert limit.passed
+    assert limit.found.endswith("; of 7 near misses 5, which do not count")
+
+
+def test_a_build_that_was_stopped_early_shows_that_limit_alone() -> None:
+    stopped = {"questions": 20, "votes": 80, "invalid": 60}
+    config = {"quality": {"max_invalid": 0.5, "min_kept": 1}}
+    (limit,) = builds.limits({"stopped_early": stopped, "config": config, "funnel": {"kept": 9}})
+    assert (limit.name, limit.passed, limit.limit) == ("invalid votes", False, "at most 50\xa0%")
+    assert limit.found == "75\xa0% of the first 20 questions' votes"
+
+
 @pytest.mark.parametrize(("low", "passed"), [(0.02, True), (0.2, True), (0.31, False)])
 def test_accepted_canaries_are_a_gate(low: float, passed: bool) -> None:
     canaries = {"judged": 12, "accepted": 4, "low": low, "high": 0.6}

@@ -6,11 +6,12 @@ passed all earlier ones, a biased sample. No call is made and nothing is written
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from veridistill.audit import labels as labels_file
+from veridistill.audit import votes as cast_votes
 from veridistill.audit.labelled import Counts, Judged, folder, known_candidates
 from veridistill.audit.shares import Clustered, Share
 from veridistill.data.rundir import RunDir
@@ -19,6 +20,7 @@ from veridistill.grading.graders import Graders
 
 Rule = Literal["unanimous", "majority"]
 CASCADE = "cascade"
+AGREEMENT = "agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,21 @@ async def audit(run: RunDir, labels: Path, graders: Graders, number: int | None 
         "stages": list(stages),
         "votes": run.config.judge.votes,
         "judges": [asdict(one) for one in grid(known.judged, stages, asked, run.config.judge.votes)],
+        "agreement": _agreement(known.judged, run.config.generate.candidates),
+        "cast": cast_votes.measured(run, folder(run, number), known.judged),
     }
+
+
+def _agreement(judged: Sequence[Judged], candidates: int) -> dict[str, Any] | None:
+    """Answer agreement as if it were a judge: it accepts the candidates that have their question's commonest answer.
+
+    None where no question has answers that can be compared (code).
+    """
+    compared = [replace(one, votes={AGREEMENT: (one.agrees,)}) for one in judged if one.agrees is not None]
+    if not compared:
+        return None
+    found = quality(compared, AGREEMENT, (AGREEMENT,), 1, "unanimous")
+    return asdict(found) | {"votes": candidates, "rule": "plurality"}
 
 
 def _unusable(run: RunDir, counts: Counts) -> str:
@@ -164,13 +180,13 @@ def table(found: dict[str, Any]) -> str:
         f"{'judge':18} {'rule':10} {'v':>2} {'accepted':>8}  {'precision':21} {'recall':21} {'false accepts':21}"
         f" {'first valid right':21}",
     ]
-    for one in found["judges"]:
+    for one in [*found["judges"], *([found["agreement"]] if found["agreement"] else [])]:
         cells = [_percent(one[name]) for name in ("precision", "recall", "false_accepts", "first_valid")]
         lines.append(
             f"{one['judge']:18} {one['rule']:10} {one['votes']:2} {one['accepted']:8,}  "
             + " ".join(f"{cell:21}" for cell in cells)
         )
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in [*lines, "", *cast_votes.lines(found["cast"])])
 
 
 def _percent(share: dict[str, float | None]) -> str:

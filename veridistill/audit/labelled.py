@@ -5,14 +5,17 @@ on candidates that passed all earlier ones. `judges` measures the judges with th
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass, field
 
 from veridistill.audit.labels import Labels
 from veridistill.calls.ask import audited
 from veridistill.data.rundir import RoundDir, RunDir
 from veridistill.data.tables import CANDIDATES, SEEDS, VOTES, CandidateRow
+from veridistill.domains import DOMAINS
 from veridistill.errors import ConfigError
+from veridistill.evaluation import ttc
 from veridistill.grading.graders import Graders
 from veridistill.records import Problem, Seed
 
@@ -22,12 +25,16 @@ _TOGETHER = 256
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A well-formed candidate known to be right or wrong; `votes`: by stage, in order, whether each was yes."""
+    """A well-formed candidate known to be right or wrong; `votes`: by stage, in order, whether each was yes.
+
+    `agrees`: whether its answer is the commonest of its question's candidates; None where answers are programs.
+    """
 
     seed_id: str
     index: int
     right: bool
     votes: dict[str, tuple[bool, ...]]
+    agrees: bool | None = None
 
 
 @dataclass
@@ -79,6 +86,7 @@ async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, grader
     counts.unknown_questions = len(labels.questions - seeds.keys())
     counts.lazy_questions = len(labels.questions & seeds.keys()) - len(usable)
     met: set[tuple[str, int]] = set()
+    commonest = _commonest(folder, labels, seeds, usable)
     async for row, right in _graded(folder, labels, seeds, usable, graders):
         key = (row.seed_id, row.index)
         met.add(key)
@@ -92,7 +100,8 @@ async def known_candidates(run: RunDir, folder: RoundDir, labels: Labels, grader
             counts.unlabelled += not labelled
         else:
             _check_complete(run, row, cast)
-            known.judged.append(Judged(*key, right, cast))
+            agrees = key in commonest if seeds[row.seed_id].domain != "code" else None
+            known.judged.append(Judged(*key, right, cast, agrees))
     counts.unknown_candidates = sum(key[0] in usable and key not in met for key in labels.candidates)
     counts.candidates = len(known.judged)
     counts.right = sum(one.right for one in known.judged)
@@ -115,6 +124,28 @@ def _check_complete(run: RunDir, row: CandidateRow, votes: dict[str, tuple[bool,
             f" though its question was to be asked exhaustively; build the round again:"
             f" veridistill build --out {run.path}"
         )
+
+
+def _commonest(
+    folder: RoundDir, labels: Labels, seeds: dict[str, Seed], usable: set[str]
+) -> set[tuple[str, int]]:
+    """The candidates that have the commonest answer of their question, the first to be given in a tie."""
+    forms: dict[str, dict[int, Hashable]] = {}
+    for row in CANDIDATES.read(folder.tables / "candidates.parquet"):
+        seed = seeds.get(row.seed_id)
+        if row.seed_id not in usable or seed is None or seed.domain == "code" or row.outcome == "malformed":
+            continue
+        reference = labels.references.get(row.seed_id)
+        kind = reference.kind if reference else "math"
+        answer = ttc.form(kind, DOMAINS[seed.domain].answer_of(row.answer))
+        if answer is not None:
+            forms.setdefault(row.seed_id, {})[row.index] = answer
+    found = set()
+    for seed_id, answers in forms.items():
+        by_index = dict(sorted(answers.items()))
+        ((most, _),) = Counter(by_index.values()).most_common(1)
+        found |= {(seed_id, index) for index, answer in by_index.items() if answer == most}
+    return found
 
 
 def _votes(folder: RoundDir, usable: set[str]) -> dict[tuple[str, int], dict[str, tuple[bool, ...]]]:

@@ -180,10 +180,22 @@ def limits(results: Results) -> list[Limit]:
     for _, ballots in pairs(part(results, "votes")):
         invalid += number(part(ballots, "invalid")) or 0
         whole += sum(number(part(ballots, ballot)) or 0 for ballot in ("yes", "no", "invalid"))
+    if most is not None and (early := _stopped_early(results, most)) is not None:
+        return [early]
     if most is not None and whole:
         limit = f"at most {share(most, 1)}"
         found.append(Limit("invalid votes", limit, share(invalid, whole), invalid / whole <= most))
     return found + _canaries(results)
+
+
+def _stopped_early(results: Results, most: float) -> Limit | None:
+    """The limit that ended a build after its first questions; other figures are then of no build, or an older one."""
+    found = part(results, "stopped_early")
+    invalid, votes = number(part(found, "invalid")), number(part(found, "votes"))
+    if invalid is None or not votes:
+        return None
+    words = f"{share(invalid, votes)} of the first {count(part(found, 'questions'))} questions' votes"
+    return Limit("invalid votes", f"at most {share(most, 1)}", words, passed=False)
 
 
 def _canaries(results: Results) -> list[Limit]:
@@ -193,4 +205,7 @@ def _canaries(results: Results) -> list[Limit]:
     if low is None or not judged or most is None:
         return []
     words = f"{count(part(found, 'accepted'))} of {count(judged)}, 95 % interval {between(found)}"
+    near = part(found, "near_miss")
+    if number(part(near, "judged")):
+        words += f"; of {count(part(near, 'judged'))} near misses {count(part(near, 'accepted'))}, which do not count"
     return [Limit("accepted canaries", f"interval not above {share(most, 1)}", words, low <= most)]

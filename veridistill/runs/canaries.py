@@ -29,6 +29,7 @@ from veridistill.method import Plan, ballots, solve_prompt
 from veridistill.records import Candidate, Completion, Domain, Outcome, Seed, Vote
 
 Kind = Literal["swapped", "restated", "empty"]
+NearMiss = Literal["near_miss"]
 INDEX: dict[Kind, int] = {"swapped": -1, "restated": -2, "empty": -3}
 """Where the requests of each kind stand in the place of a candidate's index; real candidates count from 0."""
 _TRIES = 32
@@ -62,7 +63,7 @@ class Planted:
     """
 
     seed_id: str
-    kind: Kind
+    kind: Kind | NearMiss
     outcome: Outcome
     rejected_by: str | None
     tokens: int
@@ -70,7 +71,12 @@ class Planted:
 
 def chosen(seed_id: str, share: float) -> bool:
     """Whether a question gets a canary: by hash, the same in every run and resume."""
-    return _hash(seed_id, b"canary") < share * 2**64
+    return drawn(seed_id, b"canary") < share
+
+
+def drawn(seed_id: str, purpose: bytes) -> float:
+    """A number in [0, 1) as a hash of a question and a purpose."""
+    return _hash(seed_id, purpose) / 2**64
 
 
 def share(section: BuildSection, plan: Plan) -> float:
@@ -103,7 +109,11 @@ async def plant(seed: Seed, other: Seed | None, ask: Ask, plan: Plan) -> Planted
     kind = kind_of(seed.seed_id)
     kind = "empty" if kind == "swapped" and other is None else kind
     own = ask.under(None)
-    candidate = await _candidate(seed, kind, other, own, plan)
+    return await judged(kind, seed, await _candidate(seed, kind, other, own, plan), own, plan)
+
+
+async def judged(kind: Kind | NearMiss, seed: Seed, candidate: Candidate, own: Ask, plan: Plan) -> Planted:
+    """Have a candidate that is no real one judged; `own` is an `Ask` for it alone."""
     if defect(candidate.completion, DOMAINS[seed.domain].answer_of, reasoning=False):
         return Planted(seed.seed_id, kind, "malformed", None, own.spent)
     # Separate labels, so that canaries do not change the rates that the gate learns from real candidates.
@@ -136,8 +146,13 @@ class Canaries:
     outcomes: dict[Kind, Counter[Outcome]] = field(default_factory=dict)
     ended_by: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
+    near: Counter[Outcome] = field(default_factory=Counter)
 
     def add(self, planted: Planted) -> None:
+        if planted.kind == "near_miss":
+            self.near[planted.outcome] += 1
+            self.tokens += planted.tokens
+            return
         self.outcomes.setdefault(planted.kind, Counter())[planted.outcome] += 1
         if planted.rejected_by:
             self.ended_by[planted.rejected_by] += 1
@@ -160,7 +175,14 @@ class Canaries:
             "kinds": {kind: dict(sorted(counts.items())) for kind, counts in sorted(self.outcomes.items())},
             "ended_by": dict(sorted(self.ended_by.items())),
             "tokens": self.tokens,
+            "near_miss": self._near_misses(),
         }
+
+    def _near_misses(self) -> dict[str, Any]:
+        """Those of changed answers that were judged, apart from the canaries and of no consequence for the build."""
+        size = self.near.total() - self.near["malformed"]
+        accepted = self.near["accepted"]
+        return {"judged": size, "accepted": accepted, **asdict(share_of(accepted, size))}
 
 
 def fault(summary: dict[str, Any], most: float) -> str | None:

@@ -21,7 +21,7 @@ from veridistill.errors import BudgetReached, ConfigError, VeridistillError
 from veridistill.method import distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.runs import canaries, figures, inputs, quality, results
+from veridistill.runs import canaries, figures, inputs, near_misses, quality, results
 from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
@@ -142,6 +142,8 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
                 # From the questions of all shards, so that a canary is the same in a shard and in the merged run.
                 other = canaries.other_than(seed, found.like(seed))
                 planted.add(await canaries.plant(seed, other, ask, plan))
+            if (near := await near_misses.plant(distilled, share, ask, plan)) is not None:
+                planted.add(near)
             return Found.of(distilled)
 
         async with (
