@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -92,8 +93,16 @@ async def programs(problems: Sequence[Problem], workers: int) -> list[Graded]:
                 grade = await (quick if kind == "endless" else normal).grade(code, problem.tests)
             return Graded(problem.problem_id, kind, grade, time.monotonic() - started)
 
-        kinds = ("as it is", *BROKEN)
-        return await asyncio.gather(*(one(problem, kind) for kind in kinds for problem in problems))
+        found = list[Graded]()
+        for kind in ("as it is", *BROKEN):
+            found += await asyncio.gather(*(one(problem, kind) for problem in problems))
+            wrong = [graded.problem for graded in found if graded.kind == kind and not graded.as_it_should_be]
+            print(
+                f"{kind}: {len(problems)} programs, not as they should be: {wrong}",
+                file=sys.stderr,
+                flush=True,
+            )
+        return found
 
 
 def summary(problems: Sequence[Problem], found: Sequence[Graded], seconds: float) -> dict[str, Any]:

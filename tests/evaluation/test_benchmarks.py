@@ -52,6 +52,43 @@ def test_the_right_choice_is_a_letter_a_text_or_an_index(tmp_path: Path, answer:
     assert problem.question == "Which is prime?\n\nA. 4\nB. 7\nC. B\nD. C"
 
 
+ASSERTS = {
+    "id": "s",
+    "kind": "code",
+    "question": "Double it.",
+    "entry": "double",
+    "tests": ["assert double(2) == 4"],
+}
+
+
+def test_tests_may_be_asserts(tmp_path: Path) -> None:
+    (problem,) = load(write(tmp_path / "a.jsonl", {**ASSERTS, "setup": "import math"}))
+    record = {
+        "kind": "asserts",
+        "entry": "double",
+        "tests": ["assert double(2) == 4"],
+        "setup": "import math",
+    }
+    assert json.loads(problem.tests) == record
+    assert (problem.question, problem.kind, problem.reference) == ("Double it.", "code", "")
+    (same,) = load(write(tmp_path / "a.jsonl", {**CODE, "id": "s", "tests": record}))
+    assert same == problem
+
+
+@pytest.mark.parametrize("answer", ["C", "7 m", 2])
+def test_choices_may_be_called_options(tmp_path: Path, answer: object) -> None:
+    record = {
+        "id": "o",
+        "kind": "choice",
+        "question": "Which?",
+        "options": ["4", "5", "7 m"],
+        "answer": answer,
+    }
+    (problem,) = load(write(tmp_path / "a.jsonl", record))
+    assert (problem.reference, problem.options) == ("C", ("4", "5", "7 m"))
+    assert problem.question == "Which?\n\nA. 4\nB. 5\nC. 7 m"
+
+
 def test_a_program_is_given_its_starter_code_and_keeps_its_tests(tmp_path: Path) -> None:
     starter = "def double(n: int) -> int:\n    "
     (problem,) = load(write(tmp_path / "a.jsonl", {**CODE, "starter_code": starter}))
@@ -134,6 +171,18 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
             {**CODE, "tests": {**TESTS, "cases": [{"input": "1"}]}},
             "tests.cases: case 1 must have input and",
         ),
+        (
+            {**ASSERTS, "tests": ["assert double(2) == 4", "assert double(2"]},
+            "tests: item 2 is not Python: '(' was never closed (line 1); found 'assert double(2'",
+        ),
+        ({**ASSERTS, "tests": ["assert twice(2) == 4"]}, "tests: none uses double, which entry names"),
+        (
+            {k: v for k, v in ASSERTS.items() if k != "entry"},
+            "entry must name the function that the tests call; found None",
+        ),
+        ({**ASSERTS, "tests": []}, "tests must be a non-empty list of Python texts; found []"),
+        ({**ASSERTS, "solution": "def twice(n): pass"}, "solution does not define double, which entry names"),
+        ({**CHOICE, "choices": None, "options": ["7"]}, "choices must be a list of strings; found None"),
         ({**CODE, "starter_code": 1}, "starter_code must be text; found 1"),
     ],
 )

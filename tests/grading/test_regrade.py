@@ -95,6 +95,39 @@ def test_programs_need_leave() -> None:
         lines(code)
 
 
+def test_asserts_are_run_as_a_list_or_as_a_record() -> None:
+    line = {
+        "id": "p",
+        "kind": "code",
+        "entry": "f",
+        "tests": ["assert f(1) == 2"],
+        "solution": "def f(n): return n + 1",
+        "response": "```python\ndef f(n): return n + 1\n```",
+    }
+    record = {"kind": "asserts", "entry": "f", "tests": line["tests"]}
+    texts = [
+        json.dumps(one)
+        for one in (
+            line,
+            line | {"tests": record},
+            line | {"response": "```\ndef f(n): return n\n```"},
+            line | {"solution": "def f(n): return n"},
+            line | {"tests": ["assert f(1"]},
+            {**line, "entry": "g"},
+        )
+    ]
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        async with Graders(workers=1, allow_code=True) as graders:
+            return [one async for one in regrade.regrade_rows(rows(texts), graders)]
+
+    found = asyncio.run(all_of_them())
+    assert [one["outcome"] for one in found] == ["pass", "pass", "wrong", *["unreadable_reference"] * 3]
+    assert "the problem's own solution does not pass its tests here (wrong)" in found[3]["error"]
+    assert "tests: item 1 is not Python: '(' was never closed" in found[4]["error"]
+    assert "solution does not define g, which entry names" in found[5]["error"]
+
+
 def test_programs_are_run() -> None:
     tests = {"kind": "stdin", "cases": [{"input": "2\n", "output": "4\n"}]}
     texts = [

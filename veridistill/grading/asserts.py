@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Asserts", "asserts_of", "called", "faults"]
+__all__ = ["Asserts", "asserts_of", "called", "faults", "record_of"]
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -74,6 +74,12 @@ class Asserts:
         table = symtable.symtable("\n".join((self.setup, *self.tests)), "tests", "exec")
         own = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
         return frozenset(_globals(table)) - own - _defined(self._preamble())
+
+
+def record_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of tests that are a bare list, with what stands beside them."""
+    beside = {name: fields[name] for name in ("entry", "tests", *_TEXTS) if name in fields}
+    return {"kind": "asserts"} | beside
 
 
 def asserts_of(record: dict[str, Any]) -> Asserts:

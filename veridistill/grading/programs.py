@@ -86,7 +86,9 @@ class Programs:
     async def _solved(self, tests: Asserts) -> Finding:
         worker = await self._free.get()
         try:
-            return await examined(self.confinement, self._limits, worker, [tests.solution], tests)
+            return await examined(
+                self.confinement, self._limits, worker, tests.program(tests.solution), tests
+            )
         finally:
             self._free.put_nowait(worker)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from veridistill.data import jsonl, tables
 from veridistill.errors import ConfigError
+from veridistill.grading import asserts
 from veridistill.grading.graders import Graders, attempt
 from veridistill.records import Attempt, Completion, Grade, Kind, Problem, without_surrogates
 
@@ -156,7 +157,7 @@ def _tests(record: dict[str, Any]) -> str:
     value = record.get("tests")
     if isinstance(value, list) and value:
         python = isinstance(value[0], str)
-        value = record | {"kind": "asserts"} if python else {"kind": "stdin", "cases": value}
+        value = asserts.record_of(record) if python else {"kind": "stdin", "cases": value}
     if not isinstance(value, str | dict) or not value:
         raise _Fault(
             f"tests must be an object with kind and cases, or a list of asserts; found {jsonl.shown(value)}"

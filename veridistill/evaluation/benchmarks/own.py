@@ -149,9 +149,7 @@ def _tests(record: dict[str, Any]) -> str:
     """The tests of a program, checked, as JSON text."""
     tests = record.get("tests")
     if isinstance(tests, list):
-        tests = {"kind": "asserts", "tests": tests} | {
-            name: record[name] for name in ("entry", "setup", "prompt", "solution") if name in record
-        }
+        tests = asserts.record_of(record)
     if not isinstance(tests, dict):
         raise _Fault(
             f"tests must be an object with kind and cases, or a list of asserts; found {shown(tests)}"

@@ -67,9 +67,8 @@ class Wire:
             return {"range": [value.start, value.stop, value.step]}
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
             return self.packed(value.item())
-        name = value.__name__ if isinstance(value, type) else ""
-        if name and vars(builtins).get(name) is value:
-            return {"type": name}
+        if _is_built_in(value):
+            return {"type": value.__name__}
         return self._outward(value)
 
     def unpacked(self, value: Any) -> Any:
@@ -88,6 +87,11 @@ class Wire:
         if tag in _MADE:
             return _MADE[tag](self.unpacked(content))
         return self._inward(tag, content)
+
+
+def _is_built_in(value: Any) -> bool:
+    """Whether it is a type that both sides know by its name."""
+    return isinstance(value, type) and vars(builtins).get(value.__name__) is value
 
 
 def _tag(value: Any, *kinds: type) -> str:
