@@ -17,18 +17,17 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import Any
 
 from veridistill.engines.base import ControlTokens, EngineStats, Rendering
 from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
 from veridistill.engines.common import Rendered, context_of_cut, room_for
+from veridistill.engines.dtype import Dtype, resolved
 from veridistill.engines.vllm.adapter import Adapter
 from veridistill.engines.vllm.processes import start, start_watcher, stop
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
 from veridistill.records import Completion, Messages, Sampling, TokenIds
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # forking a program that has threads may deadlock
@@ -114,10 +113,10 @@ class VllmEngine:
         on_cpu = current_platform.is_cpu()
         if on_cpu and tensor_parallel == data_parallel == 1:
             use_few_cpus()
-        resolved = dtype if dtype != "auto" else ("float32" if on_cpu else "bfloat16")
+        chosen = resolved(dtype, "cpu" if on_cpu else "gpu", checkpoint.directory)
         settings: dict[str, Any] = {
             "model": str(checkpoint.directory),
-            "dtype": resolved,
+            "dtype": chosen,
             "generation_config": "vllm",
             "enable_prefix_caching": True,
             "max_num_seqs": max_num_seqs,
@@ -143,7 +142,7 @@ class VllmEngine:
             *start(settings, watcher),  # in no variable, for the reason given in `start`
             watcher,
             checkpoint,
-            (resolved, adapter.fingerprint) if adapter else (resolved,),
+            (chosen, adapter.fingerprint) if adapter else (chosen,),
             seeded,
             adapter and adapter.request(),
             max_num_seqs * data_parallel * 5 // 4,
@@ -173,7 +172,7 @@ class VllmEngine:
         room_for(len(ids), self.context_length)
         for _ in range(_ATTEMPTS):
             output = await self._asked(ids, sampling, seed)
-            if (reason := str(output.finish_reason)) not in ("error", "abort"):
+            if (reason := str(output.outputs[0].finish_reason)) not in ("error", "abort"):
                 return self._completion(ids, output, sampling)
             self._check_open()  # `close` aborts what is under way
         self._failed += 1
@@ -233,7 +232,7 @@ class VllmEngine:
         try:
             async for output in self._llm.generate(prompt, params, name, lora_request=self._lora):
                 if output.finished:
-                    return output.outputs[0]
+                    return output
         except (VLLMClientError, ValueError) as error:
             raise RequestRefused(f"vLLM refused the request ({line_of(error)})") from None
         except Exception as error:  # the engine boundary: any other error of vLLM ends the engine
@@ -241,9 +240,14 @@ class VllmEngine:
         raise EngineDown("vLLM ended a request without an answer")
 
     def _completion(self, ids: tuple[int, ...], output: Any, sampling: Sampling) -> Completion:
-        sampled, reason = tuple(output.token_ids), str(output.finish_reason)
+        one = output.outputs[0]
+        sampled, reason = tuple(one.token_ids), str(one.finish_reason)
         self._failed = 0
-        self._count(prompt_tokens=len(ids), completion_tokens=len(sampled))
+        self._count(
+            prompt_tokens=len(ids),
+            reused_tokens=output.num_cached_tokens or 0,
+            completion_tokens=len(sampled),
+        )
         return Completion(
             text=self.prompts.text(sampled[:-1] if sampled and sampled[-1] in self.stop_ids else sampled),
             finish_reason=reason,
@@ -258,7 +262,7 @@ class VllmEngine:
         """End a request inside vLLM and count what it had generated."""
         await self._ended(name, work)
         failed = work.cancelled() or work.exception() is not None
-        num = 0 if failed else len(work.result().token_ids)
+        num = 0 if failed else len(work.result().outputs[0].token_ids)
         self._count(cancelled_calls=1, cancelled_tokens=num)
         self._works.pop(name, None)
 
