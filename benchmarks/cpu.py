@@ -33,14 +33,15 @@ from veridistill.records import Message, Messages, Sampling
 ROOT = Path(__file__).parent.parent
 SAMPLING = Sampling(0.7, 0.95, 0, 0)
 ENGINES = ("generate", "local", "vllm")
-_WORDS = (
+_SENTENCE = (
     "a train leaves with seven boxes of red apples and twice as many green ones; how much do they cost"
-).split(" ")
+)
 _STAGES = ("Check the answer for errors.", "Is the answer correct and complete?", "Solve it and compare.")
 
 
 def text(draw: random.Random, num: int) -> str:
-    return f"{draw.getrandbits(60):x} " + " ".join(draw.choice(_WORDS) for _ in range(num))
+    words = _SENTENCE.split()
+    return f"{draw.getrandbits(60):x} " + " ".join(draw.choice(words) for _ in range(num))
 
 
 def plain(seed: int, width: int, size: int) -> list[Messages]:
