@@ -50,7 +50,7 @@ def plain(seed: int, width: int, size: int) -> list[Messages]:
     return [(system, Message("user", text(draw, size))) for _ in range(width)]
 
 
-def judged(seed: int, questions: int = 4, candidates: int = 2, votes: int = 3) -> list[Messages]:
+def judged(seed: int, questions: int, candidates: int = 2, votes: int = 3) -> list[Messages]:
     draw = random.Random(seed)
     return [
         (Message("user", f"{question}\n\n{answer}\n\n{stage} " + text(random.Random(stage), 60)),)
@@ -99,7 +99,7 @@ def _rates(
         first, second = (plain(100 * number + i, width, arguments.prompt) for i in (10, 20))
         one = _seconds(ask, first, 1)
         more = max(_seconds(ask, second, arguments.length) - one, 1e-9)
-        votes = judged(number)
+        votes = judged(number, arguments.questions)
         rates = {
             "prompt": sum(len(render(messages)) for messages in first) / one,
             "decode": width * (arguments.length - 1) / more,
@@ -141,6 +141,7 @@ def process(name: str, width: int, arguments: argparse.Namespace) -> dict[str, A
     command = [python, __file__, "--engine", name, "--model", arguments.model, "--dtype", arguments.dtype]
     command += ["--width", str(width), "--rounds", str(arguments.rounds)]
     command += ["--prompt", str(arguments.prompt), "--length", str(arguments.length)]
+    command += ["--questions", str(arguments.questions)]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryFile("w+") as log:
         done = subprocess.run(
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--prompt", type=int, default=100, help="words of a prompt")
     parser.add_argument("--length", type=int, default=64, help="tokens of a reply")
+    parser.add_argument("--questions", type=int, default=4, help="questions of `judges`, 18 calls each")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--vllm-python", default=str(ROOT / ".venv-vllm" / "bin" / "python"))
@@ -192,7 +194,7 @@ def main() -> None:
     if not Path(arguments.vllm_python).exists():
         arguments.engines = [name for name in arguments.engines if name != "vllm"]
     results = [compared(width, arguments) for width in arguments.width]
-    names = ("dtype", "prompt", "length", "rounds")
+    names = ("dtype", "prompt", "length", "questions", "rounds")
     report = {"model": Path(arguments.model).name, "cores": os.cpu_count()}
     report |= {name: getattr(arguments, name) for name in names} | {"results": results}
     written = json.dumps(report, indent=1)
