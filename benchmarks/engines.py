@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
@@ -79,7 +79,7 @@ def contestant(name: str, model: str, batch: int, rows: int, length: int) -> Non
         _serve(lambda workload: static(made[workload]))
         return
     with asyncio.Runner() as runner:
-        engine: Any = _local(model, batch) if kind == "local" else _vllm(model, batch)
+        engine: Any = endless_local(model, batch) if kind == "local" else endless_vllm(model, batch)
         runner.run(_all(engine, warm_up))
 
         def run(task: str) -> None:
@@ -108,7 +108,7 @@ async def _all(engine: Engine, work: Work) -> None:
     assert [reply.completion_tokens for reply in replies] == work.lengths
 
 
-def _local(model: str, batch: int) -> Engine:
+def endless_local(model: str, batch: int, **options: Any) -> Engine:
     from veridistill.engines.local import engine as local
 
     class Endless(local.LocalEngine):
@@ -117,10 +117,10 @@ def _local(model: str, batch: int) -> Engine:
         def __init__(self, model: Any, checkpoint: Checkpoint, *more: Any) -> None:
             super().__init__(model, replace(checkpoint, end_ids=()), *more)
 
-    return Endless.load(model, batch_size=batch)
+    return Endless.load(model, batch_size=batch, **options)
 
 
-def _vllm(model: str, batch: int) -> Engine:
+def endless_vllm(model: str, batch: int, **options: Any) -> Engine:
     from veridistill.engines import vllm
 
     class Endless(vllm.VllmEngine):
@@ -132,7 +132,7 @@ def _vllm(model: str, batch: int) -> Engine:
             params.ignore_eos = True
             return params
 
-    return Endless.load(model, max_num_seqs=batch, enforce_eager=True)
+    return Endless.load(model, max_num_seqs=batch, enforce_eager=True, **options)
 
 
 def _static(path: str, batch: int, threads: int) -> Callable[[Work], None]:
@@ -145,27 +145,35 @@ def _static(path: str, batch: int, threads: int) -> Callable[[Work], None]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
     prompts = Checkpoint.open(path).prompts
-    settings = {"do_sample": True, "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "top_k": 0}
 
     def run(work: Work) -> None:
         for start in range(0, len(work.prompts), batch):
             rows = [prompts.ids(messages) for messages in work.prompts[start : start + batch]]
-            num = max(work.lengths[start : start + batch])
-            width = max(map(len, rows))
-            ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device)
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-            with torch.inference_mode():
-                out = model.generate(
-                    ids,
-                    attention_mask=mask,
-                    max_new_tokens=num,
-                    eos_token_id=None,
-                    pad_token_id=0,
-                    **settings,
-                )
-            assert out.shape[1] == width + num
+            static(model, rows, max(work.lengths[start : start + batch]), SAMPLING)
 
     return run
+
+
+def static(model: Any, rows: Sequence[Sequence[int]], length: int, sampling: Sampling) -> None:
+    """transformers' own `generate` on one left-padded batch; every reply has `length` tokens."""
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
+    with torch.inference_mode():
+        out = model.generate(
+            ids,
+            attention_mask=mask,
+            max_new_tokens=length,
+            eos_token_id=None,
+            pad_token_id=0,
+            do_sample=True,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=0,
+        )
+    assert out.shape[1] == width + length
 
 
 # The race.

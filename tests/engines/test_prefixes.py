@@ -176,6 +176,28 @@ def test_long_prompts_are_computed_in_pieces(
 
 
 @torch.inference_mode()
+def test_when_memory_runs_out_what_was_kept_goes_first_and_for_good(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, compute = Slots(model, 4, ROOM), Slots._compute
+    rows.add(JUDGED[:1])
+
+    def failing(self: Slots, group: Any) -> None:
+        monkeypatch.setattr(Slots, "_compute", compute)
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Slots, "_compute", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        rows.add(JUDGED[1:2])
+    rows.keep([0])
+    assert rows.add(JUDGED[1:2]) == [0]
+    assert rows.add(JUDGED[1:2]) == [0]
+    rows.keep([0, 1])
+    prompts = JUDGED[:2]
+    torch.testing.assert_close(step(rows, prompts), alone(model, prompts), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
 def test_rows_move_whole_after_shorter_prompts_joined(model: Any) -> None:
     rows, prompts = Slots(model, 4, ROOM), [tokens(12, 1), tokens(90)]
     rows.add(prompts)

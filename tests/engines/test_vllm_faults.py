@@ -32,7 +32,7 @@ class Played:
     async def generate(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         self.requests += 1
         reply = SimpleNamespace(token_ids=[5, 6], finish_reason=next(self.reasons))
-        yield SimpleNamespace(finished=True, outputs=[reply])
+        yield SimpleNamespace(finished=True, outputs=[reply], num_cached_tokens=3)
 
 
 @pytest.fixture
@@ -76,6 +76,13 @@ def test_a_request_that_fails_again_and_again_is_refused_alone(play: Any) -> Non
     assert refused.context is None
     assert isinstance(fine, Completion)
     assert llm.requests == 4
+
+
+@real
+def test_prompt_tokens_that_vllm_had_cached_are_counted(play: Any) -> None:
+    engine, _ = play()
+    replies(engine, 2)
+    assert engine.stats().reused_tokens == 6
 
 
 @real

@@ -43,7 +43,7 @@ class ModelSection(Section):
     path: str = identity("lab", "directory, Hub id, or `lab` for the embedded model")
     revision: str | None = identity(None, "commit, tag or branch on the Hub")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = identity(
-        "auto", "auto: float32 on CPU, bfloat16 on GPU"
+        "auto", "auto: bfloat16 on a GPU or a CPU that computes it (tiny models not), else float32"
     )
     reasoning: Literal["auto", "required", "none"] = identity(
         "auto",

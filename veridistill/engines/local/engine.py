@@ -18,12 +18,11 @@ from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
 from veridistill.engines.choices import allowed_ids
 from veridistill.engines.common import Rendered, context_of_cut, room_for
+from veridistill.engines.dtype import Dtype, resolved
 from veridistill.engines.local.batch import Finished, Row
 from veridistill.engines.local.worker import Job, Worker
 from veridistill.errors import ConfigError, EngineDown, missing_extra
 from veridistill.records import Completion, Messages, Sampling, TokenIds
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _TINY = 20_000_000  # parameters
 
@@ -79,11 +78,12 @@ class LocalEngine:
         checkpoint = Checkpoint.open(path, revision, enable_thinking, control_tokens)
         context = _context(max_model_len, checkpoint)
         target = _device(device)
-        resolved = dtype if dtype != "auto" else ("float32" if target == "cpu" else "bfloat16")
-        model = _weights(checkpoint, getattr(torch, resolved), target)
+        kind: Literal["cpu", "gpu"] = "cpu" if torch.device(target).type == "cpu" else "gpu"
+        chosen = resolved(dtype, kind, checkpoint.directory)
+        model = _weights(checkpoint, getattr(torch, chosen), target)
         if threads is not None or _is_tiny(model):
             torch.set_num_threads(threads or 1)
-        return cls(model, checkpoint, resolved, batch_size, seeded, context)
+        return cls(model, checkpoint, chosen, batch_size, seeded, context)
 
     def rendered(self, rendering: Rendering) -> Rendered:
         """The same weights, in the same batch, with prompts rendered differently."""

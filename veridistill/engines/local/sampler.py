@@ -1,116 +1,107 @@
 """Sampling for a batch of rows that differ in temperature, top_k, top_p and seed.
 
 A row's random numbers are a hash of its seed and of how many tokens it has, so its tokens depend neither on the other
-rows nor on when it was decoded.
+rows nor on when it was decoded. A row's logits come as the model made them; what may not be said is for whoever
+calls to mask (with -inf) before.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_REDRAWS = 8  # rejected draws of a token before the exact fallback
+_CANDIDATES = (
+    512  # the most likely tokens, which are looked at first; of a small vocabulary an eighth, at least 64
+)
+_AT_ONCE = 1 << 20  # logits of which temporary copies are made: they fit a processor's cache
 
 
 class Sampler:
     """Draws one token for each row from its temperature, top_k and top_p, by its seed and position alone.
 
-    A draw is inverse-CDF in vocabulary order, with a uniform from `uniforms`. top_k and top_p are applied
-    by rejection: the drawn token is kept if it is among the k most likely and the mass above it is less
-    than top_p (of the mass of those k); else it is drawn again with another uniform. That samples the
-    filtered distribution exactly and sorts nothing; only rows that were refused `_REDRAWS` times are
-    sorted. Tokens as likely as the last one kept are kept too.
+    A draw is inverse-CDF over the tokens in order of probability, cut where top_k or top_p cuts: top_k first, then the
+    fewest tokens that hold top_p of the mass of those k. Nearly always the most likely `_CANDIDATES` tokens and the
+    mass of the whole vocabulary decide it; a row whose draw they cannot decide is sorted whole, with the same number.
     """
 
     def __init__(self, floats: "Tensor", top_k: "Tensor", seeds: "Tensor") -> None:
         self._temperature, self._top_p, self._top_k, self._seeds = floats[:, :1], floats[:, 1], top_k, seeds
         self._greedy = self._temperature[:, 0] <= 0
         self._any_greedy = bool(self._greedy.any())
+        self._all_greedy = bool(self._greedy.all())
         self._scale = self._temperature.masked_fill(self._temperature <= 0, 1.0)
-        self._filtered = bool(((self._top_p < 1) | (top_k > 0)).any())
-        self._both = bool(((self._top_p < 1) & (top_k > 0)).any())
 
     def __call__(self, logits: "Tensor", position: "Tensor") -> "Tensor":
         """Tokens [n] from logits [n, vocabulary]; `position` [n] counts the tokens sampled before."""
         import torch
 
-        logits = logits.float()
-        probs = (logits / self._scale).softmax(-1)
-        token = (
-            self._filter(probs, position)
-            if self._filtered
-            else _draw(probs, uniforms(self._seeds, position, 0))
-        )
+        if self._all_greedy:
+            return logits.argmax(-1)
+        token = self._drawn(logits, uniforms(self._seeds, position))
         return torch.where(self._greedy, logits.argmax(-1), token) if self._any_greedy else token
 
-    def _filter(self, probs: "Tensor", position: "Tensor") -> "Tensor":
-        import torch
-
-        size = probs.shape[1]
-        top_k = torch.where(self._top_k > 0, self._top_k.clamp(max=size), size)
-        bound = self._top_p * _mass_of_top(probs, top_k) if self._both else self._top_p
-        token = _draw(probs, uniforms(self._seeds, position, 0))
-        left = self._refused(probs, token, top_k, bound).nonzero().flatten()
-        for attempt in range(1, _REDRAWS):
-            if not len(left):
-                return token
-            rows = probs[left]
-            token[left] = _draw(rows, uniforms(self._seeds[left], position[left], attempt))
-            left = left[self._refused(rows, token[left], top_k[left], bound[left], self._top_p[left])]
+    def _drawn(self, logits: "Tensor", uniform: "Tensor") -> "Tensor":
+        whole = logits.shape[1]
+        top = logits.topk(min(_CANDIDATES, max(64, whole // 8), whole))
+        mass = (top.values.float() / self._scale - _log_mass(logits, self._scale)).exp()
+        drawn = _draw(mass, whole, self._top_k, self._top_p, uniform)
+        token = top.indices.gather(1, drawn.rank[:, None])[:, 0]
+        left = (drawn.undecided & ~self._greedy).nonzero().flatten()
         if len(left):
-            uniform = uniforms(self._seeds[left], position[left], _REDRAWS)
-            token[left] = _draw_sorted(probs[left], uniform, top_k[left], bound[left])
+            ranked, order = (logits[left].float() / self._scale[left]).softmax(-1).sort(descending=True)
+            rank = _draw(ranked, whole, self._top_k[left], self._top_p[left], uniform[left]).rank
+            token[left] = order.gather(1, rank[:, None])[:, 0]
         return token
 
-    def _refused(
-        self,
-        probs: "Tensor",
-        token: "Tensor",
-        top_k: "Tensor",
-        bound: "Tensor",
-        top_p: "Tensor | None" = None,
-    ) -> "Tensor":
-        above = probs > probs.gather(1, token[:, None])
-        open_end = (self._top_p if top_p is None else top_p) >= 1
-        return (above.sum(-1) >= top_k) | (((probs * above).sum(-1) >= bound) & ~open_end)
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Ranks [n], and where they are not what the whole distribution would give [n]."""
+
+    rank: "Tensor"
+    undecided: "Tensor"
 
 
-def _mass_of_top(probs: "Tensor", top_k: "Tensor") -> "Tensor":
-    """The mass [n] of each row's `top_k` [n] most likely tokens; 1 where that is all of them."""
+def _draw(mass: "Tensor", whole: int, top_k: "Tensor", top_p: "Tensor", uniform: "Tensor") -> _Draw:
+    """Draw from the `mass` [n, seen] of the most likely of `whole` tokens, in descending order.
+
+    Sums are in float64, so that a large vocabulary loses nothing.
+    """
     import torch
 
-    limited = top_k < probs.shape[1]
-    most = int(torch.where(limited, top_k, 1).max())
-    mass = probs.topk(most).values.cumsum(-1).gather(1, top_k.clamp(max=most)[:, None] - 1)[:, 0]
-    return torch.where(limited, mass, 1.0)
+    seen = mass.shape[1]
+    sums = mass.cumsum(-1, dtype=torch.float64)
+    most = torch.where(top_k > 0, top_k.clamp(max=whole), whole)
+    total = torch.where(most <= seen, _at(sums, most), 1.0)  # of the `most` likeliest; 1 is that of all
+    bound = torch.where(top_p < 1, top_p * total, torch.inf)
+    kept = torch.minimum((sums < bound[:, None]).sum(-1) + 1, most)
+    target = uniform * torch.where(kept <= seen, _at(sums, kept), total)
+    rank = torch.minimum((sums <= target[:, None]).sum(-1), kept - 1)
+    known = (most <= seen) | (most == whole)
+    decided = known & (rank < seen) & ((kept <= seen) | (top_p >= 1))
+    return _Draw(rank.clamp(max=seen - 1), ~decided)
 
 
-def _draw(probs: "Tensor", uniform: "Tensor") -> "Tensor":
-    """Inverse CDF in vocabulary order; float64 sums, so that a large vocabulary loses nothing."""
+def _at(sums: "Tensor", count: "Tensor") -> "Tensor":
+    """The sum of the first `count` [n], or of all that are there."""
+    return sums.gather(1, count.clamp(max=sums.shape[1])[:, None] - 1)[:, 0]
+
+
+def _log_mass(logits: "Tensor", scale: "Tensor") -> "Tensor":
+    """log Σ exp(logits / scale) [n, 1], in float32, a few rows at a time."""
     import torch
 
-    sums = probs.cumsum(-1, dtype=torch.float64)
-    found = torch.searchsorted(sums, uniform[:, None] * sums[:, -1:], right=True)[:, 0]
-    return found.clamp_(max=probs.shape[1] - 1)
+    rows = max(1, _AT_ONCE // logits.shape[1])
+    parts = zip(logits.split(rows), scale.split(rows), strict=True)
+    return torch.cat([(part.float() / by).logsumexp(-1, keepdim=True) for part, by in parts])
 
 
-def _draw_sorted(probs: "Tensor", uniform: "Tensor", top_k: "Tensor", bound: "Tensor") -> "Tensor":
-    """Inverse CDF over the sorted and cut distribution."""
+def uniforms(seeds: "Tensor", position: "Tensor") -> "Tensor":
+    """Numbers [n] in [0, 1), a hash of (seed, position): two rounds of splitmix64's mixer."""
     import torch
 
-    ranked, order = probs.sort(dim=-1, descending=True, stable=True)
-    sums = ranked.cumsum(-1, dtype=torch.float64)
-    kept = torch.minimum((sums < bound[:, None]).sum(-1) + 1, top_k)[:, None]
-    target = uniform[:, None] * sums.gather(1, kept - 1)
-    rank = torch.minimum((sums <= target).sum(-1, keepdim=True), kept - 1)
-    return order.gather(1, rank)[:, 0]
-
-
-def uniforms(seeds: "Tensor", position: "Tensor", attempt: int) -> "Tensor":
-    """Numbers [n] in [0, 1), a hash of (seed, position, attempt): two rounds of splitmix64's mixer."""
-    import torch
-
-    mixed = (seeds << 32) + (position << 4) + attempt
+    mixed = (seeds << 32) + position
     for _ in range(2):
         mixed = mixed + _signed(0x9E3779B97F4A7C15)
         mixed = (mixed ^ _shifted(mixed, 30)) * _signed(0xBF58476D1CE4E5B9)

@@ -17,19 +17,18 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import Any
 
 from veridistill.engines.base import ControlTokens, EngineStats, Rendering
 from veridistill.engines.chat import Prompts
 from veridistill.engines.checkpoint import Checkpoint, line_of
 from veridistill.engines.choices import Ids, allowed_ids, next_ids
 from veridistill.engines.common import Rendered, context_of_cut, room_for
+from veridistill.engines.dtype import Dtype, resolved
 from veridistill.engines.vllm.adapter import Adapter
 from veridistill.engines.vllm.processes import start, start_watcher, stop
 from veridistill.errors import ConfigError, EngineDown, RequestRefused, missing_extra
 from veridistill.records import Completion, Messages, Sampling, TokenIds
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # forking a program that has threads may deadlock
@@ -115,10 +114,10 @@ class VllmEngine:
         on_cpu = current_platform.is_cpu()
         if on_cpu and tensor_parallel == data_parallel == 1:
             use_few_cpus()
-        resolved = dtype if dtype != "auto" else ("float32" if on_cpu else "bfloat16")
+        chosen = resolved(dtype, "cpu" if on_cpu else "gpu", checkpoint.directory)
         settings: dict[str, Any] = {
             "model": str(checkpoint.directory),
-            "dtype": resolved,
+            "dtype": chosen,
             "generation_config": "vllm",
             "enable_prefix_caching": True,
             "max_num_seqs": max_num_seqs,
@@ -144,7 +143,7 @@ class VllmEngine:
             *start(settings, watcher),  # in no variable, for the reason given in `start`
             watcher,
             checkpoint,
-            (resolved, adapter.fingerprint) if adapter else (resolved,),
+            (chosen, adapter.fingerprint) if adapter else (chosen,),
             seeded,
             adapter and adapter.request(),
             max_num_seqs * data_parallel * 5 // 4,
@@ -176,7 +175,8 @@ class VllmEngine:
             allowed = allowed_ids(sampling.choices, prompts, self.stop_ids)
             return self._completion(ids, *await self._chosen(ids, allowed, sampling, seed), sampling)
         output = await self._sampled(ids, sampling, seed)
-        return self._completion(ids, tuple(output.token_ids), str(output.finish_reason), sampling)
+        one, reused = output.outputs[0], output.num_cached_tokens or 0
+        return self._completion(ids, tuple(one.token_ids), str(one.finish_reason), sampling, reused)
 
     async def _chosen(
         self, ids: Ids, allowed: tuple[Ids, ...], sampling: Sampling, seed: int
@@ -190,7 +190,8 @@ class VllmEngine:
         while len(said) < limit and (options := next_ids(allowed, said)):
             if len(options) > 1:
                 one = replace(sampling, max_tokens=1)
-                options = (await self._sampled((*ids, *said), one, seed + len(said), options)).token_ids
+                output = await self._sampled((*ids, *said), one, seed + len(said), options)
+                options = output.outputs[0].token_ids
             said = (*said, options[0])
         return said, "stop" if said[-1] in self.stop_ids else "length"
 
@@ -201,7 +202,7 @@ class VllmEngine:
         """
         for _ in range(_ATTEMPTS):
             output = await self._asked(ids, sampling, seed, only)
-            if (reason := str(output.finish_reason)) not in ("error", "abort"):
+            if (reason := str(output.outputs[0].finish_reason)) not in ("error", "abort"):
                 self._failed = 0
                 return output
             self._check_open()  # `close` aborts what is under way
@@ -263,15 +264,17 @@ class VllmEngine:
         try:
             async for output in self._llm.generate(prompt, params, name, lora_request=self._lora):
                 if output.finished:
-                    return output.outputs[0]
+                    return output
         except (VLLMClientError, ValueError) as error:
             raise RequestRefused(f"vLLM refused the request ({line_of(error)})") from None
         except Exception as error:  # the engine boundary: any other error of vLLM ends the engine
             raise self._down(error) from error
         raise EngineDown("vLLM ended a request without an answer")
 
-    def _completion(self, ids: Ids, sampled: Ids, reason: str, sampling: Sampling) -> Completion:
-        self._count(prompt_tokens=len(ids), completion_tokens=len(sampled))
+    def _completion(
+        self, ids: Ids, sampled: Ids, reason: str, sampling: Sampling, reused: int = 0
+    ) -> Completion:
+        self._count(prompt_tokens=len(ids), reused_tokens=reused, completion_tokens=len(sampled))
         return Completion(
             text=self.prompts.text(sampled[:-1] if sampled and sampled[-1] in self.stop_ids else sampled),
             finish_reason=reason,
@@ -286,7 +289,7 @@ class VllmEngine:
         """End a request inside vLLM and count what it had generated."""
         await self._ended(name, work)
         failed = work.cancelled() or work.exception() is not None
-        num = 0 if failed else len(work.result().token_ids)
+        num = 0 if failed else len(work.result().outputs[0].token_ids)
         self._count(cancelled_calls=1, cancelled_tokens=num)
         self._works.pop(name, None)
 
