@@ -94,7 +94,7 @@ def test_a_cell_is_the_run_it_stands_for(
 
 
 def test_a_cell_counts_what_the_lazy_policy_would_have_asked(folder: Path, ablated: dict[str, Any]) -> None:
-    one_by_one = ["build.audit_share=0", "build.speculation=off", "build.window=1"]
+    one_by_one = ["build.audit_share=0", "build.canary_share=0", "build.speculation=off", "build.window=1"]
     run = build(folder, "run-cost", *one_by_one)
     found, tokens = results.read(run), cell(ablated, "n4-v3-first")
     assert tokens["calls"] == found["calls"]["total"]
