@@ -271,7 +271,7 @@ def followed_up(folder: Path) -> RunDir:
     texts.mkdir()
     for file in (Path(prompts.__file__).parent / "compact").glob("*.txt"):
         shutil.copy(file, texts)
-    (texts / "verdict.txt").write_text("Reply with [[Y]] or [[N]] alone.", encoding="utf-8")
+    (texts / "verdict.txt").write_text("{ending} Reply with [[Y]] or [[N]] alone.", encoding="utf-8")
     (folder / "mute.yaml").write_text("invalid: 0.5", encoding="utf-8")
     fields = [f"prompts={texts}", f"engine.script={folder / 'mute.yaml'}", "judge.max_reasks=1"]
     return build(folder, "mute", "build.asks=exhaustive", *fields)

@@ -17,7 +17,7 @@ from veridistill.errors import EngineDown
 from veridistill.method import SELECTIONS, Distilled
 from veridistill.records import Completion, Messages, Sampling
 
-ASKING = replace(PROMPTS, verdict="Reply with [[Y]] or [[N]] alone.")
+ASKING = replace(PROMPTS, verdict="{ending} That line alone.")
 NUM_CASES = 2_000 if settings.default.derandomize else 10_000
 rates = st.tuples(st.floats(0.3, 1.0), st.floats(0.0, 1.0))
 
