@@ -54,22 +54,43 @@ def test_full_sets_say_that_blocks_are_data(name: str) -> None:
         assert "data" in getattr(prompts.load(name), role)
 
 
-def test_judges_of_instruct_work_it_out_before_they_vote() -> None:
-    texts = prompts.load("instruct")
-    for name in ("compare", "factuality", "correctness", "simple"):
-        before, _, instruction = getattr(texts, name).rpartition("\n")
-        assert "before you decide" in before
-        assert "the last line of your reply must be the verdict alone" in instruction
-        assert "[[" not in before
-    assert "refuse" not in "".join(vars_of(texts).values()).lower()
+@pytest.mark.parametrize(
+    ("name", "work"),
+    [
+        ("compare", "Write four short lines:"),
+        ("factuality", "Go through the answer step by step."),
+        ("correctness", "Work in this order:"),
+        ("simple", "First solve the question yourself"),
+    ],
+)
+def test_judges_of_instruct_work_it_out_before_they_vote(name: str, work: str) -> None:
+    before, _, instruction = getattr(prompts.load("instruct"), name).rpartition("\n\n")
+    assert work in before
+    assert instruction.startswith("The last line of your reply is the verdict alone: ")
+    assert "[[" not in before
 
 
-def test_code_is_inferred_with_its_signature_and_traced_by_its_judges() -> None:
-    texts = prompts.load("instruct")
-    for word in ("Given:", "Task:", "Form:", "signature"):
-        assert word in texts.infer
-    for text in (texts.factuality, texts.correctness):
-        assert "trace it on the examples in the question" in text
+@pytest.mark.parametrize("name", ["thinking", "instruct"])
+def test_answers_are_rejected_not_refused(name: str) -> None:
+    assert "refuse" not in "".join(vars_of(prompts.load(name)).values()).lower()
+
+
+@pytest.mark.parametrize("name", ["thinking", "instruct"])
+def test_a_request_for_the_verdict_repeats_what_the_verdict_is(name: str) -> None:
+    texts = prompts.load(name)
+    asked = prompts.fill(texts.verdict, ending=prompts.ending(texts.correctness))
+    assert "Accepted: [[Y]]" in asked
+    assert "{" not in asked
+
+
+def test_code_is_inferred_with_its_signature_and_followed_by_its_judges() -> None:
+    instruct, thinking = prompts.load("instruct"), prompts.load("thinking")
+    assert "what the function is called, what it takes and what it must return" in instruct.infer
+    assert "signature" in thinking.infer
+    for text in (instruct.factuality, instruct.correctness):
+        assert "line by line" in text
+    for text in (thinking.factuality, thinking.correctness):
+        assert "trace it on" in text
 
 
 def test_version_depends_on_every_text() -> None:
