@@ -160,6 +160,8 @@ def test_the_doctor_knows_a_vllm_server(server: VllmServer) -> None:
     report = asyncio.run(examine(server.url, api_key_env=KEY))
     found = {check.name: check.status for check in report.checks}
     assert found.pop("cancelling") in ("ok", "unknown")  # a tiny model may be faster than its own counters
+    # Behind a reasoning parser vLLM 0.32 now and then answers 500: its grammar rejects a token that it sampled itself.
+    assert found.pop("choices") in ("ok", "warn")
     assert found.pop("control tokens") == "warn"
     assert set(found.values()) == {"ok"}, report
     marked = next(check for check in report.checks if check.name == "control tokens")
