@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.harness import PROMPTS, distil_all, make_plan
-from veridistill import prompts
+from veridistill import cascade, prompts
 from veridistill.config import BuildSection
 from veridistill.engines.scripted import ScriptedEngine, role_of
 from veridistill.errors import RequestRefused
-from veridistill.records import Message, Messages, Sampling, Seed, Verdict
+from veridistill.records import JUDGING, Candidate, Completion, Message, Messages, Sampling, Seed, Verdict
 
 SEED = Seed("seed", "What is 6 times 7?")
 ANSWER = "It is \\boxed{42}."
@@ -187,6 +187,21 @@ def test_the_candidates_of_a_question_share_a_votes_reference(tmp_path: Path) ->
     asyncio.run(distil_all(ScriptedEngine(judge), tmp_path / "j.sqlite", plan, [SEED], width=4, build=build))
     assert len(judge.shown) == 6
     assert len(judge.solved) == 2
+
+
+def test_another_model_that_judges_makes_the_reference_solution_too() -> None:
+    """Every role that a stage asks in is a judge's, so that a `judge.model` answers it."""
+    roles = set[str]()
+
+    async def ask(role: str, path: Any, messages: Messages, sampling: Sampling) -> Completion:
+        roles.add(role)
+        return Completion("hm", "stop", 1, 1)
+
+    jury = make_plan(n=1, v=1, prompts=replace(ASKING, reference="{question}\nSolve it.")).jury
+    candidate = Candidate("seed", 0, ANSWER, Completion(ANSWER, "stop", 1, 1))
+    for stage in cascade.STAGES:
+        asyncio.run(cascade.vote(stage, SEED, candidate, 0, jury, ask))  # type: ignore[arg-type]
+    assert roles == JUDGING
 
 
 def test_without_a_reference_solution_a_vote_is_invalid(tmp_path: Path) -> None:

@@ -40,8 +40,11 @@ GradeOutcome = Literal[
 
 "unreadable_reference" is a fault of the problem: all attempts at it have this outcome, in every exam.
 """
-JUDGING: frozenset[str] = frozenset({"infer", "compare", "factuality", "correctness", "simple", "verdict"})
-"""The roles that a judge plays. `verdict` asks for the mark alone, after a reply that ended without one."""
+JUDGING: frozenset[str] = frozenset(
+    {"infer", "compare", "factuality", "reference", "correctness", "simple", "verdict"}
+)
+"""The roles that a judge plays. `reference` asks for a solution of its own before it sees the answer, `verdict` for the
+mark alone, after a reply that ended without one."""
 UNGRADED: frozenset[str] = frozenset({"sandbox_error", "grader_error", "unreadable_reference"})
 """Faults of the grading or of the problem, not of the answer: such a sample is neither right nor wrong."""
 
