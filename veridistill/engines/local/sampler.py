@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CANDIDATES = (
-    512  # the most likely tokens, which are looked at first; of a small vocabulary an eighth, at least 64
-)
+_CANDIDATES = 512  # the likeliest tokens, looked at first; of a small vocabulary an eighth, at least 64
 _AT_ONCE = 1 << 20  # logits of which temporary copies are made: they fit a processor's cache
 
 
