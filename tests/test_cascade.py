@@ -31,12 +31,15 @@ class Judge:
         prompt = messages[-1].content
         if role_of(prompt) == "solve" and len(messages) > 1:
             self.followed_up.append((messages, sampling))
-            return self.verdicts.pop(0)
+            return self.said()
         if (role := role_of(prompt)) == "solve":
             return ANSWER
         self.shown.append(prompt)
         if role == "infer":
             return INFERRED
+        return self.said()
+
+    def said(self) -> str:
         if (verdict := self.verdicts.pop(0)) == "refused":
             raise RequestRefused("too long")
         return verdict
@@ -115,6 +118,11 @@ def test_a_follow_up_without_a_verdict_leads_to_a_new_vote(tmp_path: Path) -> No
     judge = Judge("hm", "still hm", "[[Y]]")
     assert judged(judge, tmp_path, "simple", prompts=ASKING, max_reasks=1).passed
     assert (len(judge.shown), len(judge.followed_up)) == (2, 1)
+
+
+def test_a_follow_up_that_is_refused_leads_to_a_new_vote(tmp_path: Path) -> None:
+    judge = Judge("hm", "refused", "[[Y]]")
+    assert judged(judge, tmp_path, "simple", prompts=ASKING, max_reasks=1).passed
 
 
 @pytest.mark.parametrize(

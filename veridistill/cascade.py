@@ -109,7 +109,10 @@ def _shown(stage: str, seed: Seed, candidate: Candidate, jury: Jury) -> Messages
 
 
 async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask) -> Reading:
-    """A judge's reply as it reads, after the follow-up if it needs one."""
+    """A judge's reply as it reads, after the follow-up if it needs one.
+
+    A follow-up that the engine refuses, most likely as too long with the reply before it, decides nothing.
+    """
     reply = await ask(role, path, messages, jury.sampling)
     reading = read_verdict(reply, jury.reasoning)
     if jury.follow_up == "off" or not jury.prompts.verdict or not follows_up(reply, reading):
@@ -117,7 +120,11 @@ async def ballot(role: str, path: Path, messages: Messages, jury: Jury, ask: Ask
     said = Message("assistant", split(reply.text).answer)
     asked = fill(jury.prompts.verdict, ending=ending(messages[-1].content))
     messages = (*messages, said, Message("user", asked))
-    return read_follow_up(reply, await ask("verdict", path, messages, jury.verdict_sampling), jury.reasoning)
+    try:
+        verdict = await ask("verdict", path, messages, jury.verdict_sampling)
+    except RequestRefused:
+        return reading
+    return read_follow_up(reply, verdict, jury.reasoning)
 
 
 Stage = Callable[[Seed, Candidate, Path, Jury, Ask], Awaitable[Reading]]

@@ -309,6 +309,29 @@ def test_votes_are_counted_as_they_came_about(folder: Path, followed_up: RunDir)
     assert f"followed up: {calls['verdict']:,}, of which {calls['verdict']:,} decided" in text
 
 
+def test_reference_solutions_are_counted_and_so_are_those_that_fail(folder: Path) -> None:
+    texts = folder / "solving"
+    texts.mkdir()
+    for file in (Path(prompts.__file__).parent / "compact").glob("*.txt"):
+        shutil.copy(file, texts)
+    (texts / "reference.txt").write_text("{question}\nSolve it.", encoding="utf-8")
+    (folder / "cut.yaml").write_text("well_formed: 0.6", encoding="utf-8")
+    fields = [f"prompts={texts}", f"engine.script={folder / 'cut.yaml'}", "judge.max_reasks=0"]
+    run = build(folder, "solving", "build.asks=exhaustive", *fields)
+    cast = audited(run, references(folder))["cast"]
+    rows = [
+        row for row in tables.VOTES.read(run.round(1).tables / "votes.parquet") if row.ballot == "invalid"
+    ]
+    failed = sum(row.reason == "no reference solution" for row in rows)
+    assert cast["invalid_in_the_end"]["no_reference_solution"] == failed > 0
+    assert cast["invalid_at_first"]["no_reference_solution"] == failed
+    with closing(sqlite3.connect(run.journal)) as journal:
+        ((calls,),) = journal.execute("SELECT COUNT(*) FROM replies WHERE role = 'reference'")
+    by_stage = Counter(row.stage for row in tables.VOTES.read(run.round(1).tables / "votes.parquet"))
+    per_vote = cast["per_vote"]["correctness"]["reference"]["calls"]
+    assert per_vote * by_stage["correctness"] == pytest.approx(calls, abs=1)
+
+
 def test_without_follow_ups_there_are_none(folder: Path, whole: RunDir) -> None:
     cast = audited(whole, references(folder))["cast"]
     assert (cast["followed_up"], cast["right"]["followed_up"]["yes"]["votes"]) == (0, 0)
@@ -333,6 +356,7 @@ def test_without_its_journal_the_tables_alone_are_read(folder: Path, whole: RunD
         ("contradictory verdicts", "contradictory"),
         ("verdict in a code block", "code_block"),
         ("no question inferred", "no_question_inferred"),
+        ("no reference solution", "no_reference_solution"),
         ("reasoning not closed", "reasoning"),
         ("no reasoning", "reasoning"),
         ("refused: too long", "refused"),

@@ -21,6 +21,7 @@ ROW: dict[str, Any] = {
     "empty": "",
     "none": None,
     "flag": True,
+    "lost": float("nan"),
     "Full name": "Ada",
 }
 
@@ -74,6 +75,7 @@ UNFIT = [
     ("{none[0]}", ["none must be a list or a mapping, since [0] is asked of it (found None)"]),
     ("{none}", ["none must be text or a number (found None)"]),
     ("{flag}", ["flag must be text or a number (found True)"]),
+    ("{lost}", ["lost must be text or a number (found nan); pandas writes NaN where none is given"]),
     ("{tests}", ["tests must be text or a number (found ['assert f(1) == {text}', 'assert f(2) == 3'])"]),
     ("Q: {blank}", ["blank is blank"]),
     ("Q: {empty}{blank}", ["empty and blank are blank"]),

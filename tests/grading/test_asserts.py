@@ -57,6 +57,15 @@ def test_all_faults_come_at_once_under_the_names_of_the_file() -> None:
     assert faults(GOOD) == []
 
 
+def test_each_test_is_a_text_of_its_own() -> None:
+    """What no text may say behind another one may stand at the beginning of each."""
+    record = GOOD | {
+        "setup": "x = 1",
+        "tests": ["from __future__ import annotations\nassert f(x)", "global x\nf(x)"],
+    }
+    assert asserts_of(record).stand_ins() == {"f"}
+
+
 def test_a_function_of_any_depth_counts_as_used() -> None:
     check = "def check(candidate):\n    for n in range(3):\n        assert (lambda: f(n))() == n\ncheck(None)"
     assert faults(GOOD | {"tests": [check]}) == []

@@ -22,9 +22,14 @@ _CAUSES = {
     "contradictory verdicts": "contradictory",
     "verdict in a code block": "code_block",
     "no question inferred": "no_question_inferred",
+    "no reference solution": "no_reference_solution",
     "no reasoning": "reasoning",
     "reasoning not closed": "reasoning",
 }
+
+_OPENING = {"infer": "no question inferred", "reference": "no reference solution"}
+"""Roles that come before a vote, and why it is invalid when they give nothing."""
+_VOTING = ("compare", "factuality", "correctness", "simple")
 
 Place = tuple[str | int, ...]
 Attempts = dict[int, dict[str, Entry]]
@@ -91,14 +96,18 @@ def _add(
     labelled: dict[tuple[str, int], bool],
     reasons: bool,
 ) -> None:
-    """The votes of one question."""
+    """The votes of one question, whose candidates share the reference solutions."""
+    references = {place[2:]: attempts for place, attempts in known.items() if place[1] == "reference"}
+    for (stage, _), attempts in references.items():
+        for replies in attempts.values():
+            _count(tally.calls[str(stage)]["reference"], replies["reference"])
     agreeing: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for row in rows:
         attempts = known.get((row.seed_id, row.candidate, row.stage, row.index), {})
         tally.votes += 1
         tally.by_stage[row.stage] += 1
         tally.followed_up += any("verdict" in replies for replies in attempts.values())
-        if (reason := _first_reason(attempts.get(0, {}), reasons)) is not None:
+        if (reason := _first_reason(_opening(references, row) | attempts.get(0, {}), reasons)) is not None:
             tally.first_invalid[cause(reason)] += 1
         for replies in attempts.values():
             for role, entry in replies.items():
@@ -114,18 +123,25 @@ def _add(
         tally.right[key].add(sum(found), len(found))
 
 
+def _opening(references: dict[Place, Attempts], row: VoteRow) -> dict[str, Entry]:
+    """The reference solution that the first attempt of a vote starts from, if it does."""
+    return references.get((row.stage, row.index), {}).get(0, {})
+
+
 def _first_reason(replies: dict[str, Entry], reasons: bool) -> str | None:
     """Why a vote's first reply is invalid; None when it is valid, or not in the journal."""
-    entry = next((entry for role, entry in replies.items() if role not in ("infer", "verdict")), None)
+    entry = next((entry for role, entry in replies.items() if role in _VOTING), None)
     if entry is None:
-        inferred = replies.get("infer")
-        if inferred is None:
-            return None
-        return "refused" if inferred.status == "refused" else "no question inferred"
+        return next((_unopened(replies[role], role) for role in _OPENING if role in replies), None)
     if entry.status == "refused":
         return "refused"
     reading = read_verdict(entry.completion, reasons)
     return reading.reason if reading.ballot == "invalid" else None
+
+
+def _unopened(entry: Entry, role: str) -> str:
+    """Why a vote ended before it was asked for."""
+    return "refused" if entry.status == "refused" else _OPENING[role]
 
 
 def _count(calls: Counter[str], entry: Entry) -> None:

@@ -71,9 +71,11 @@ class Asserts:
 
     def _used(self) -> frozenset[str]:
         """The names that the setup and the tests take from elsewhere."""
-        table = symtable.symtable("\n".join((self.setup, *self.tests)), "tests", "exec")
-        own = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
-        return frozenset(_globals(table)) - own - _defined(self._preamble())
+        tables = [symtable.symtable(text, "tests", "exec") for text in (self.setup, *self.tests)]
+        symbols = [one for table in tables for one in table.get_symbols()]
+        own = {one.get_name() for one in symbols if one.is_assigned() or one.is_imported()}
+        taken = {name for table in tables for name in _globals(table)}
+        return frozenset(taken - own - _defined(self._preamble()))
 
 
 def record_of(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,8 +120,9 @@ def message(template: str, **values: str) -> Messages:
 
 
 def ending(prompt: str) -> str:
-    """The last paragraph of a judge's prompt, which says what its verdict line must be."""
-    return prompt.rpartition("\n\n")[2]
+    """The last paragraph of a judge's prompt, which says what its verdict line must be; none of the data in its blocks."""
+    instruction = prompt.rpartition("\n[/")[2].partition("\n")[2]
+    return instruction.rpartition("\n\n")[2]
 
 
 def defuse(value: str) -> str:

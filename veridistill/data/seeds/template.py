@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from veridistill.data.jsonl import shown
@@ -84,6 +85,10 @@ class Template:
         if alone or isinstance(value, bool) or not isinstance(value, int | float):
             wanted = "text" if alone else "text or a number"
             raise Unfit(f"{slot.name} must be {wanted} (found {shown(value)})")
+        if isinstance(value, float) and not isfinite(value):
+            raise Unfit(
+                f"{slot.name} must be text or a number (found {value}); pandas writes NaN where none is given"
+            )
         return str(value)
 
 
