@@ -264,14 +264,17 @@ def test_agreement_accepts_the_commonest_answer(folder: Path, whole: RunDir) -> 
     assert "agreement          plurality   4" in judges.table(found)
 
 
+def compact_and(texts: Path, name: str, text: str) -> Path:
+    """The prompts `compact` with one more file."""
+    shutil.copytree(Path(prompts.__file__).parent / "compact", texts)
+    (texts / f"{name}.txt").write_text(text, encoding="utf-8")
+    return texts
+
+
 @pytest.fixture(scope="module")
 def followed_up(folder: Path) -> RunDir:
     """Judges that often give no verdict, and are asked for it."""
-    texts = folder / "prompts"
-    texts.mkdir()
-    for file in (Path(prompts.__file__).parent / "compact").glob("*.txt"):
-        shutil.copy(file, texts)
-    (texts / "verdict.txt").write_text("{ending} Reply with [[Y]] or [[N]] alone.", encoding="utf-8")
+    texts = compact_and(folder / "prompts", "verdict", "{ending} Reply with [[Y]] or [[N]] alone.")
     (folder / "mute.yaml").write_text("invalid: 0.5", encoding="utf-8")
     fields = [f"prompts={texts}", f"engine.script={folder / 'mute.yaml'}", "judge.max_reasks=1"]
     return build(folder, "mute", "build.asks=exhaustive", *fields)
@@ -310,11 +313,7 @@ def test_votes_are_counted_as_they_came_about(folder: Path, followed_up: RunDir)
 
 
 def test_reference_solutions_are_counted_and_so_are_those_that_fail(folder: Path) -> None:
-    texts = folder / "solving"
-    texts.mkdir()
-    for file in (Path(prompts.__file__).parent / "compact").glob("*.txt"):
-        shutil.copy(file, texts)
-    (texts / "reference.txt").write_text("{question}\nSolve it.", encoding="utf-8")
+    texts = compact_and(folder / "solving", "reference", "{question}\nSolve it.")
     (folder / "cut.yaml").write_text("well_formed: 0.6", encoding="utf-8")
     fields = [f"prompts={texts}", f"engine.script={folder / 'cut.yaml'}", "judge.max_reasks=0"]
     run = build(folder, "solving", "build.asks=exhaustive", *fields)

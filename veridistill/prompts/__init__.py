@@ -120,7 +120,7 @@ def message(template: str, **values: str) -> Messages:
 
 
 def ending(prompt: str) -> str:
-    """The last paragraph of a judge's prompt, which says what its verdict line must be; none of the data in its blocks."""
+    """The last paragraph of a judge's prompt behind its blocks, which says what its verdict line must be."""
     instruction = prompt.rpartition("\n[/")[2].partition("\n")[2]
     return instruction.rpartition("\n\n")[2]
 

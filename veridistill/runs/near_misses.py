@@ -37,19 +37,27 @@ async def plant(distilled: Distilled, share: float, ask: Ask, plan: Plan) -> Pla
 
 
 def changed(seed: Seed, answer: str) -> str | None:
-    """The answer with the last digit of its result one higher or lower, in its last sentence too.
+    """The answer with the last digit of its result one higher or lower, from the sentence of the result on.
 
     None where the result does not hold exactly one number, for code, and for questions with lettered options.
     """
     if seed.domain == "code" or len(_OPTIONS.findall(seed.question)) > 1:
         return None
-    result = DOMAINS[seed.domain].answer_of(answer)
+    answer_of = DOMAINS[seed.domain].answer_of
+    result = answer_of(answer)
     numbers = _NUMBER.findall(result or "")
-    if result is None or len(numbers) != 1 or (place := answer.rfind(result)) < 0:
+    if result is None or len(numbers) != 1:
         return None
-    start = max((found.end() for found in _SENTENCE.finditer(answer, 0, place)), default=0)
     same = re.compile(rf"(?<![\d.,]){re.escape(numbers[0])}(?![.,]?\d)")
-    return answer[:start] + same.sub(_near(numbers[0], seed.seed_id), answer[start:])
+    near = _near(numbers[0], seed.seed_id)
+    place = answer.rfind(result)
+    while place >= 0:
+        start = max((found.end() for found in _SENTENCE.finditer(answer, 0, place)), default=0)
+        made = answer[:start] + same.sub(near, answer[start:])
+        if answer_of(made) != result:
+            return made
+        place = answer.rfind(result, 0, place)  # the same text behind the result is not the result
+    return None
 
 
 def _near(number: str, seed_id: str) -> str:
