@@ -4,7 +4,6 @@ Nothing is asked or graded here. Shares are of 1 with 95 % intervals over questi
 """
 
 import json
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from steps import Steps
 
-from veridistill.audit.shares import Clustered, share_of
+from veridistill.audit.shares import share_of
 from veridistill.data.rundir import read_json
 from veridistill.data.tables import (
     ATTEMPTS,
@@ -24,9 +23,8 @@ from veridistill.data.tables import (
     CandidateRow,
     VoteRow,
 )
-from veridistill.evaluation import paired, ttc
-from veridistill.evaluation.statistics import most_frequent
-from veridistill.records import UNGRADED, Attempt, Kind
+from veridistill.evaluation import paired
+from veridistill.records import UNGRADED, Attempt
 
 Row = dict[str, Any]
 Labels = Mapping[tuple[str, int], bool]
@@ -108,9 +106,6 @@ def gathered(folder: Path, arms: Sequence[str]) -> Row:
         table = folder / "build" / "rounds" / "1" / "tables" / "candidates.parquet"
         found["right"] = shares_right(list(CANDIDATES.read(table)), right)
         found["invalid"] = invalid_by_cause(VOTES.read(table.with_name("votes.parquet")))
-        found["agreement"] = agreement(
-            lines(folder / "graded.jsonl"), lines(folder / "references.jsonl")[0]["kind"]
-        )
     found["audit"] = read_json(folder / "audit.json") or None
     found["audit_votes"] = read_json(folder / "audit_votes.json") or None
     found["arms"] = {name: of_arm(folder / name, right) for name in arms if (folder / name).is_dir()}
@@ -144,38 +139,6 @@ def invalid_by_cause(votes: Iterable[VoteRow]) -> Row:
         if one.ballot == "invalid":
             stage["invalid"][one.reason] = stage["invalid"].get(one.reason, 0) + 1
     return found
-
-
-def agreement(graded: Iterable[Row], kind: Kind) -> Row | None:
-    """Judging by agreement instead: a candidate is accepted when its answer is the most frequent one, and not alone.
-
-    None for programs, which are hardly ever written twice alike.
-    """
-    if kind == "code":
-        return None
-    questions: dict[str, list[Row]] = {}
-    for line in graded:
-        if line["outcome"] not in UNGRADED:
-            questions.setdefault(line["id"].partition("/")[2], []).append(line)
-    shares = {name: Clustered() for name in ("precision", "recall", "false_accepts", "first_right")}
-    for unordered in questions.values():
-        group = sorted(unordered, key=lambda one: int(one["id"].partition("/")[0]))
-        right, agreed = [one["outcome"] == "pass" for one in group], _agreed(group, kind)
-        both = sum(map(operator.and_, right, agreed))
-        shares["precision"].add(both, sum(agreed))
-        shares["recall"].add(both, sum(right))
-        shares["false_accepts"].add(sum(agreed) - both, len(group) - sum(right))
-        shares["first_right"].add(right[agreed.index(True)] if any(agreed) else 0, any(agreed))
-    found = {name: asdict(share.share) for name, share in shares.items()}
-    return found | {"accepted": shares["precision"].size, "questions_kept": shares["first_right"].size}
-
-
-def _agreed(group: Sequence[Row], kind: Kind) -> list[bool]:
-    """For each candidate of a question whether it gives the most frequent answer, and another one does too."""
-    forms = [ttc.form(kind, one["answer"]) for one in group]
-    place = most_frequent(forms)
-    agreed = [place is not None and form == forms[place] for form in forms]
-    return agreed if sum(agreed) > 1 else [False] * len(forms)
 
 
 def of_arm(folder: Path, right: Labels) -> Row:

@@ -73,7 +73,7 @@ def judges(found: Json) -> str:
         for one in (run["audit"] or {}).get("judges", []):
             if one["rule"] == "unanimous" and one["votes"] == run["audit"]["votes"]:
                 yield (one["judge"].replace("_", " "), one["accepted"], *_shares(one))
-        if agreed := run.get("agreement"):
+        if agreed := (run["audit"] or {}).get("agreement"):
             yield ("agreement", agreed["accepted"], *_shares(agreed))
 
     return _tabled(found, "judge | > accepted | > precision | > recall | > false accepts", rows)

@@ -154,29 +154,6 @@ def test_shares_of_first_and_kept_candidates(parts: SimpleNamespace) -> None:
     assert found["questions_with_a_right_candidate"] == 3
 
 
-def test_agreement_accepts_answers_that_another_candidate_gives_too(parts: SimpleNamespace) -> None:
-    answers = {
-        "a": ["7", "5", "5.0", "5"],  # agreed and right
-        "b": ["1", "2", "2", "3"],  # agreed and wrong
-        "c": ["1", "2", "3", None],  # nothing agreed, one right
-    }
-    right = {"a": 5.0, "b": 1.0, "c": 3.0}
-    graded = [
-        {
-            "id": f"{index}/{name}",
-            "answer": one,
-            "outcome": "pass" if one and float(one) == right[name] else "wrong",
-        }
-        for name, given in answers.items()
-        for index, one in enumerate(given)
-    ]
-    found = parts.measured.agreement(reversed(graded), "integer")
-    assert (found["accepted"], found["questions_kept"]) == (5, 2)
-    rates = {name: found[name]["rate"] for name in ("precision", "recall", "false_accepts", "first_right")}
-    assert rates == {"precision": 3 / 5, "recall": 3 / 5, "false_accepts": 2 / 7, "first_right": 1 / 2}
-    assert parts.measured.agreement(graded, "code") is None
-
-
 def test_invalid_votes_are_counted_by_cause(parts: SimpleNamespace) -> None:
     votes = [
         VoteRow("a", 0, "factuality", 0, "invalid", "no verdict"),

@@ -253,11 +253,14 @@ def test_agreement_accepts_the_commonest_answer(folder: Path, whole: RunDir) -> 
     by_question: dict[str, list[str | None]] = {}
     for row in rows:
         by_question.setdefault(row.seed_id, []).append(answer_of(row.answer))
-    accepted = right = 0
+    accepted = right = lone = 0
     for seed_id, answers in by_question.items():
         most = max(answers, key=answers.count)
-        accepted += answers.count(most)
-        right += answers.count(most) * (most == str(right_answer(QUESTIONS[int(seed_id[1:])])))
+        times = answers.count(most) if answers.count(most) > 1 else 0
+        lone += not times
+        accepted += times
+        right += times * (most == str(right_answer(QUESTIONS[int(seed_id[1:])])))
+    assert lone, "one answer alone is no agreement"
     agreement = found["agreement"]
     assert (agreement["accepted"], agreement["accepted_right"]) == (accepted, right)
     assert (agreement["judge"], agreement["rule"], agreement["votes"]) == ("agreement", "plurality", 4)

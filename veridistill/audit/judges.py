@@ -74,7 +74,8 @@ async def audit(run: RunDir, labels: Path, graders: Graders, number: int | None 
 
 
 def _agreement(judged: Sequence[Judged], candidates: int) -> dict[str, Any] | None:
-    """Answer agreement as if it were a judge: it accepts the candidates that have their question's commonest answer.
+    """Answer agreement as if it were a judge: it accepts the candidates that have their question's commonest
+    answer, if at least two have it.
 
     None where no question has answers that can be compared (code).
     """

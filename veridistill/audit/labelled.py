@@ -27,7 +27,8 @@ _TOGETHER = 256
 class Judged:
     """A well-formed candidate known to be right or wrong; `votes`: by stage, in order, whether each was yes.
 
-    `agrees`: whether its answer is the commonest of its question's candidates; None where answers are programs.
+    `agrees`: whether its answer is the commonest of its question's candidates, and another has it too; None where
+    answers are programs.
     """
 
     seed_id: str
@@ -129,7 +130,7 @@ def _check_complete(run: RunDir, row: CandidateRow, votes: dict[str, tuple[bool,
 def _commonest(
     folder: RoundDir, labels: Labels, seeds: dict[str, Seed], usable: set[str]
 ) -> set[tuple[str, int]]:
-    """The candidates that have the commonest answer of their question, the first to be given in a tie."""
+    """The candidates with their question's commonest answer (the first given in a tie), if at least two have it."""
     forms: dict[str, dict[int, Hashable]] = {}
     for row in CANDIDATES.read(folder.tables / "candidates.parquet"):
         seed = seeds.get(row.seed_id)
@@ -143,8 +144,9 @@ def _commonest(
     found = set()
     for seed_id, answers in forms.items():
         by_index = dict(sorted(answers.items()))
-        ((most, _),) = Counter(by_index.values()).most_common(1)
-        found |= {(seed_id, index) for index, answer in by_index.items() if answer == most}
+        ((most, times),) = Counter(by_index.values()).most_common(1)
+        if times > 1:
+            found |= {(seed_id, index) for index, answer in by_index.items() if answer == most}
     return found
 
 
