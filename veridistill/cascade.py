@@ -13,6 +13,7 @@ from functools import partial
 
 from veridistill.decide import (
     MARKS,
+    NO_REFERENCE,
     Reading,
     final_text,
     follows_up,
@@ -98,7 +99,7 @@ async def correctness(seed: Seed, candidate: Candidate, path: Path, jury: Jury, 
         reply = await ask("reference", (seed.seed_id, "reference", *path[2:]), asked, jury.sampling)
         solution = final_text(reply)
         if solution is None:
-            return Reading("invalid", "no reference solution")
+            return Reading("invalid", NO_REFERENCE)
         opening = (*asked, Message("assistant", solution))
     shown = _shown("correctness", seed, candidate, jury)
     return await ballot("correctness", path, (*opening, *shown), jury, ask)

@@ -129,6 +129,7 @@ def is_filler(answer: str) -> bool:
 
 NO_VERDICT = "last line is not a verdict"
 CUT = "finish reason length"
+NO_REFERENCE = "no reference solution"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """A build whose judges give no verdicts stops after its first questions, says why, and goes on when told to."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.commands import Done, calls, kept, questions, results, script, settings, veridistill
+from veridistill import prompts
 from veridistill.runs.early import FIRST
 
 
@@ -104,3 +106,14 @@ def test_truncated_replies_are_said_to_need_more_tokens(tmp_path: Path) -> None:
     stopped = results(tmp_path / "run")["stopped_early"]
     assert stopped["truncated"] > 0
     assert f"a larger judge.max_tokens ({stopped['truncated']} of these votes" in done.err
+
+
+def test_a_reference_solution_that_failed_is_shown(tmp_path: Path) -> None:
+    texts = tmp_path / "prompts"
+    shutil.copytree(Path(prompts.__file__).parent / "instruct", texts)
+    (texts / "reference.txt").write_text("{question}\nSolve it.", encoding="utf-8")
+    fields = ("judge.stages=correctness", "judge.max_tokens=1", f"prompts={texts}")
+    assert build(tmp_path, 30, *fields, well_formed=1).code == 4
+    for one in results(tmp_path / "run")["stopped_early"]["examples"]:
+        assert one["reason"] == "no reference solution"
+        assert one["end"]

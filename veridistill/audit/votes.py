@@ -14,7 +14,7 @@ from veridistill.audit.shares import Clustered
 from veridistill.calls.journal import Entry, Reader
 from veridistill.data.rundir import RoundDir, RunDir, forked_journals, read_json
 from veridistill.data.tables import VOTES, VoteRow
-from veridistill.decide import CUT, NO_VERDICT, read_verdict
+from veridistill.decide import CUT, NO_REFERENCE, NO_VERDICT, read_verdict
 
 _CAUSES = {
     CUT: "truncated",
@@ -22,12 +22,12 @@ _CAUSES = {
     "contradictory verdicts": "contradictory",
     "verdict in a code block": "code_block",
     "no question inferred": "no_question_inferred",
-    "no reference solution": "no_reference_solution",
+    NO_REFERENCE: "no_reference_solution",
     "no reasoning": "reasoning",
     "reasoning not closed": "reasoning",
 }
 
-_OPENING = {"infer": "no question inferred", "reference": "no reference solution"}
+_OPENING = {"infer": "no question inferred", "reference": NO_REFERENCE}
 """Roles that come before a vote, and why it is invalid when they give nothing."""
 _VOTING = ("compare", "factuality", "correctness", "simple")
 

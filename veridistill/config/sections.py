@@ -290,7 +290,9 @@ class EvaluationSection(SampledSection):
     problems: str | None = identity(
         None, "JSONL of problems (id, kind, question, answer | choices | tests), or `lab`; null: none"
     )
-    benchmarks: Texts = identity((), "public benchmarks by name, for example aime26, gpqa_diamond")
+    benchmarks: Texts = identity(
+        (), "public benchmarks by name, for example aime26, gpqa_diamond, mmlu:high_school_physics"
+    )
     preset: Literal["paper", "strict"] = identity(
         "strict", "paper: the paper's subsets and date ranges; strict: complete and disjoint ones"
     )

@@ -8,7 +8,7 @@ comes to the same decision. What is said of it comes from the journal, where the
 from dataclasses import dataclass
 
 from veridistill.calls.ask import Replies
-from veridistill.decide import CUT
+from veridistill.decide import CUT, NO_REFERENCE
 from veridistill.records import Verdict, Vote
 from veridistill.runs.sink import Found
 
@@ -90,7 +90,9 @@ class Early:
         return Stopped(self._questions, self._votes, len(invalid), cut, examples)
 
     async def _example(self, verdict: Verdict, vote: Vote) -> Example:
-        place = (verdict.seed_id, verdict.candidate, vote.stage, vote.index)
+        # A reference solution is shared by the candidates of a question.
+        whose = "reference" if vote.reason == NO_REFERENCE else verdict.candidate
+        place = (verdict.seed_id, whose, vote.stage, vote.index)
         replies = [
             entry.completion.text
             for entry in (await self._replies.replies(verdict.seed_id)).values()

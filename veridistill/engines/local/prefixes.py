@@ -83,9 +83,8 @@ class Prefixes:
             for slot, store in zip(slots, self._stores, strict=True):
                 store[place] = slot[rows, :, columns]
             self._places |= zip(new, places, strict=True)
-        for (
-            one
-        ) in stretches:  # a block must not make way before the blocks that follow it, useless without it
+        # A block must not make way before the blocks that follow it, which are useless without it.
+        for one in stretches:
             for block in reversed(one.blocks):
                 if (at := self._places.pop(block, None)) is not None:
                     self._places[block] = at
