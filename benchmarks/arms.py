@@ -1,16 +1,17 @@
-"""Arms of a study that compare ways to choose what is trained on: selections by labels, which no run may make itself.
+"""Arms of a study that compare ways to choose what is trained on: selections that no run makes itself.
 
-    python benchmarks/arms.py --run RUN --labels FILE --fork NEW [-o KEY=VALUE]
+    python benchmarks/arms.py --run RUN --labels FILE|--scores FILE --fork NEW [-o KEY=VALUE]
 
-builds NEW from the replies of RUN, keeping the first candidate of each question that is labelled right (JSONL: id,
-candidate, correct). `veridistill train --out NEW` goes on from there. For benchmarks alone.
+builds NEW from the replies of RUN, keeping of each question the first candidate that is labelled right (JSONL: id,
+candidate, correct), or the one with the highest score (JSONL: id, candidate, score). `veridistill train --out NEW` goes
+on from there. For benchmarks alone.
 """
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +29,10 @@ from veridistill.runs import pipeline, results
 from veridistill.runs.session import Serving, Session, serving
 
 Right = Callable[[Seed, Candidate], bool]
-ORACLE = "oracle"
+FIRST, BEST = "oracle", "soft"
 
 
-def add_oracle(right: Right) -> None:
+def add_first(right: Right) -> None:
     """Make `oracle` a selection of this process: candidates in order, up to the first well-formed one that is right."""
 
     async def first_right(seed: Seed, ask: Ask, plan: Plan) -> Selected:
@@ -44,7 +45,19 @@ def add_oracle(right: Right) -> None:
                 return judged, [candidate]
         return judged, []
 
-    method.SELECTIONS[ORACLE] = first_right
+    method.SELECTIONS[FIRST] = first_right
+
+
+def add_best(scores: Mapping[tuple[str, int], float]) -> None:
+    """Make `soft` a selection of this process: of a question's candidates the one with the highest score, if any."""
+
+    async def best(seed: Seed, ask: Ask, plan: Plan) -> Selected:
+        drawn = [await method.generate(seed, index, plan, ask) for index in range(plan.candidates)]
+        scored = [one for one in drawn if (seed.seed_id, one.index) in scores]
+        judged = [Judged(one, Verdict(seed.seed_id, one.index, "skipped")) for one in drawn]
+        return judged, sorted(scored, key=lambda one: -scores[seed.seed_id, one.index])[:1]
+
+    method.SELECTIONS[BEST] = best
 
 
 def selecting(served: Serving, selection: str) -> Serving:
@@ -59,19 +72,29 @@ async def built(session: Session, selection: str) -> None:
             await pipeline.build(session, selecting(served, selection), 1)
 
 
+def read_scores(path: Path) -> dict[tuple[str, int], float]:
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {(row["id"], row["candidate"]): row["score"] for row in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a run that was built")
-    parser.add_argument("--labels", type=Path, required=True, help="JSONL: id, candidate, correct")
+    by = parser.add_mutually_exclusive_group(required=True)
+    by.add_argument("--labels", type=Path, help="JSONL: id, candidate, correct")
+    by.add_argument("--scores", type=Path, help="JSONL: id, candidate, score")
     parser.add_argument("--fork", type=Path, required=True, help="the new run's directory")
     parser.add_argument("-o", dest="sets", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
-    known = labels_file.load(options.labels).candidates
-    add_oracle(lambda seed, candidate: known.get((seed.seed_id, candidate.index), False))
+    if options.labels:
+        known = labels_file.load(options.labels).candidates
+        add_first(lambda seed, candidate: known.get((seed.seed_id, candidate.index), False))
+    else:
+        add_best(read_scores(options.scores))
     stored_config(options.run)
     config = configuration.load(options.run / "config.yaml", options.sets)
     with opened(options.fork, config, forked_journals(options.run)) as run:
-        asyncio.run(built(Session(run, Progress(run.path, "auto")), ORACLE))
+        asyncio.run(built(Session(run, Progress(run.path, "auto")), FIRST if options.labels else BEST))
         json.dump(results.read(run)["funnel"], sys.stdout)
 
 

@@ -16,7 +16,6 @@ import asyncio
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -107,8 +106,19 @@ def _rates(
         }
         best = {name: max(best[name], rate) for name, rate in rates.items()}
     found: dict[str, Any] = {f"{name}_tokens_per_second": round(rate, 1) for name, rate in best.items()}
-    usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return found | {"peak_mb": max(usage) >> 10}
+    return found | {"peak_mb": max(_peak_kb(one.pid) for one in _processes()) >> 10}
+
+
+def _processes() -> list[Any]:
+    import psutil
+
+    mine = psutil.Process()
+    return [mine, *mine.children(recursive=True)]
+
+
+def _peak_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return int(dict(line.split(":", 1) for line in lines).get("VmHWM", "0 kB").split()[0])
 
 
 def _seconds(ask: Ask, texts: list[Messages], length: int) -> float:

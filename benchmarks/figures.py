@@ -286,6 +286,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "real": ("real", real_figures.outcome),
     "real_right": ("real", real_figures.right),
     "real_judges": ("real", real_figures.judges),
+    "real_soft": ("real", real_figures.soft),
+    "real_best": ("real", real_figures.best),
     "real_invalid": ("real", real_figures.invalid),
     "real_tokens": ("real", real_figures.tokens),
     "real_votes": ("real", real_figures.votes),

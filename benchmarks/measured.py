@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import arms
 from steps import Steps
 
 from veridistill.audit.shares import share_of
@@ -60,21 +61,26 @@ def lines(path: Path) -> list[Row]:
 # --- who is trained on what -------------------------------------------------------------------------------------
 
 
-def chosen(build: Path, labels: Path, most: int) -> dict[str, list[str]]:
+def chosen(build: Path, labels: Path, scores: Path, most: int) -> dict[str, list[str]]:
     """The questions of each arm, by arm, in the order of the seeds: equally many, where there are that many.
 
     That is as many as the cascade kept, and at most `most`; or `most` where the cascade kept nothing.
     """
     folder = build / "rounds" / "1" / "tables"
     order = [seed.seed_id for seed in SEEDS.read(folder / "seeds.parquet")]
-    return equally_many(
-        order, list(CANDIDATES.read(folder / "candidates.parquet")), read_labels(labels), most
-    )
+    scored = arms.read_scores(scores) if scores.is_file() else {}
+    candidates = list(CANDIDATES.read(folder / "candidates.parquet"))
+    return equally_many(order, candidates, read_labels(labels), scored, most)
 
 
 def equally_many(
-    order: Sequence[str], candidates: Sequence[CandidateRow], right: Labels, most: int
+    order: Sequence[str],
+    candidates: Sequence[CandidateRow],
+    right: Labels,
+    scores: Mapping[tuple[str, int], float],
+    most: int,
 ) -> dict[str, list[str]]:
+    """`soft` has the questions with the highest scores, the other arms their first questions."""
     usable = {
         "cascade": {one.seed_id for one in candidates if one.kept},
         "unfiltered": {one.seed_id for one in candidates if one.index == 0 and one.finish_reason == "stop"},
@@ -85,7 +91,12 @@ def equally_many(
         },
     }
     num = min(most, len(usable["cascade"]) or most)
-    return {arm: [name for name in order if name in ids][:num] for arm, ids in usable.items()}
+    found = {arm: [name for name in order if name in ids][:num] for arm, ids in usable.items()}
+    best: dict[str, float] = {}
+    for (name, _), score in scores.items():
+        best[name] = max(score, best.get(name, score))
+    highest = set(sorted(best, key=lambda name: -best[name])[:num])
+    return found | {"soft": [name for name in order if name in highest]}
 
 
 # --- figures ----------------------------------------------------------------------------------------------------
@@ -107,6 +118,7 @@ def gathered(folder: Path, arms: Sequence[str]) -> Row:
         found["right"] = shares_right(list(CANDIDATES.read(table)), right)
         found["invalid"] = invalid_by_cause(VOTES.read(table.with_name("votes.parquet")))
     found["audit"] = read_json(folder / "audit.json") or None
+    found["soft"] = read_json(folder / "soft.json") or None
     found["audit_votes"] = read_json(folder / "audit_votes.json") or None
     found["arms"] = {name: of_arm(folder / name, right) for name in arms if (folder / name).is_dir()}
     found["cascade_over"] = _between(folder, [arm for arm in arms if arm != "cascade"])

@@ -4,11 +4,11 @@
                               [--scale cpu|full] [--name NAME] [--phases a,b,...] [sizes] [-o KEY=VALUE]
 
 DATA holds the files that `public` describes. Every piece is a run directory below OUT/NAME/DOMAIN, made by the commands
-that a user types: the base model's exam; a build that asks everything; three arms trained on equally many examples of
-the same candidates (the first accepted one, candidate 0, the first right one); the cascade at test time; a fork of the
-build with more votes on a fifth of the questions; and a small exam of the other domains. Answers to the seed questions
-are read by the measurement alone, after the build. The same command goes on after an interruption. FILE is written
-after each phase: its `complete` says which are done.
+that a user types: the base model's exam; a build that asks everything; four arms trained on equally many examples of
+the same candidates (the first accepted one, candidate 0, the one with the likeliest yes, the first right one); the
+cascade at test time; a fork of the build with more votes on a fifth of the questions; and a small exam of the other
+domains. Answers to the seed questions are read by the measurement alone, after the build. The same command goes on
+after an interruption. FILE is written after each phase: its `complete` says which are done.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from steps import VERIDISTILL, StepFailed, Steps
 from veridistill.data.rundir import read_json, write_json
 from veridistill.data.tables import CANDIDATES
 
-ARMS = ("cascade", "unfiltered", "oracle")
-PHASES = ("base", "build", "judges", *ARMS, "ttc", "votes", "others")
+ARMS = ("cascade", "unfiltered", "soft", "oracle")
+PHASES = ("base", "build", "judges", "scores", *ARMS, "ttc", "votes", "others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Sizes:
 SCALES = {
     "cpu": Sizes(),
     "full": Sizes(
-        seeds=2_000, candidates=8, votes=5, recheck=5, tokens=2_048, exam=500, samples=4, ttc=100, others=100,
-        examples=2_000, steps=60, batch=64,
+        seeds=600, candidates=4, votes=3, recheck=5, tokens=2_048, exam=300, samples=4, ttc=100, others=100,
+        examples=600, steps=36, batch=32,
     ),
 }  # fmt: skip
 SCALE_SETTINGS: dict[str, dict[str, Any]] = {
@@ -157,6 +157,15 @@ def judges(study: Study) -> None:
     _audit(study, study.build, "audit")
 
 
+def scores(study: Study) -> None:
+    """How likely the judge finds a yes, for each candidate: what `soft_verdicts` measures."""
+    script = Path(__file__).with_name("soft_verdicts.py")
+    config = yaml.safe_load((study.folder / "run.yaml").read_text(encoding="utf-8"))
+    command = [sys.executable, str(script), "--run", str(study.build), "--labels", str(study.labels)]
+    command += ["--model", config["model"]["path"], "--scores", str(study.file("scores"))]
+    study.steps.do("scores", command, study.folder / "soft.json")
+
+
 def votes(study: Study) -> None:
     """More votes on the first fifth of the questions; they are in random order."""
     if study.sizes.recheck <= study.sizes.votes:
@@ -174,7 +183,8 @@ def _audit(study: Study, run: Path, name: str) -> None:
 
 def arm(study: Study, name: str) -> None:
     """One arm: a fork of the build that asks nothing new, trained and examined."""
-    chosen = measured.chosen(study.build, study.labels, study.sizes.examples)[name]
+    most = study.sizes.examples
+    chosen = measured.chosen(study.build, study.labels, study.file("scores"), most)[name]
     if not chosen:
         return
     kept = set(chosen)
@@ -185,9 +195,10 @@ def arm(study: Study, name: str) -> None:
         "seeds.path": study.file(f"seeds-{name}"),
         "build.asks": "lazy", "build.extra_stages": "[]", "build.audit_share": 0, "build.canary_share": 0,
     }  # fmt: skip
-    if name == "oracle":
-        arms = Path(__file__).with_name("arms.py")
-        command = [sys.executable, str(arms), "--run", str(study.build), "--labels", str(study.labels)]
+    if name in ("oracle", "soft"):
+        by = ("--labels", study.labels) if name == "oracle" else ("--scores", study.file("scores"))
+        script = Path(__file__).with_name("arms.py")
+        command = [sys.executable, str(script), "--run", str(study.build), *map(str, by)]
         options = [*study.sets, *(f"{key}={value}" for key, value in sets.items())]
         command += ["--fork", str(where), *(part for one in options for part in ("-o", one))]
         study.steps.do(f"{name}: build", command)
@@ -216,13 +227,23 @@ def others(study: Study) -> None:
             study.run(f"others: {name}", "evaluate", study.folder / "run.yaml", "--out", where, sets=sets)
 
 
+OWN = {function.__name__: function for function in (base, build, judges, scores, ttc, votes, others)}
+
+
 def perform(study: Study, phase: str) -> None:
+    own = {
+        "base": base,
+        "build": build,
+        "judges": judges,
+        "scores": scores,
+        "ttc": ttc,
+        "votes": votes,
+        "others": others,
+    }
     if phase in ARMS:
         arm(study, phase)
     else:
-        {"base": base, "build": build, "judges": judges, "ttc": ttc, "votes": votes, "others": others}[phase](
-            study
-        )
+        own[phase](study)
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ NOTHING = "Not measured yet.\n"
 ARMS = {
     "cascade": "the first that the cascade accepts",
     "unfiltered": "candidate 0",
+    "soft": "the one with the likeliest yes",
     "oracle": "the first right one",
 }
 METHODS = {
@@ -77,6 +78,39 @@ def judges(found: Json) -> str:
             yield ("agreement", agreed["accepted"], *_shares(agreed))
 
     return _tabled(found, "judge | > accepted | > precision | > recall | > false accepts", rows)
+
+
+def soft(found: Json) -> str:
+    def rows(run: Json) -> Iterator[Row]:
+        if one := run.get("soft"):
+            measures = one["measures"]
+            names = ("auc", "auc_within_questions")
+            yield (
+                f"{one['right']} of {one['candidates']}",
+                f"{one['above_even']}",
+                *(_value(measures[name], 1, 2) for name in names),
+                *(_value(measures[f"precision_at_recall_{recall}"], 100, 0) for recall in (25, 50, 75)),
+            )
+
+    head = "> right | > more likely yes than no | > AUC | > AUC within questions"
+    return _tabled(found, f"{head} | > precision, % at recall 25 % | > at 50 % | > at 75 %", rows)
+
+
+def best(found: Json) -> str:
+    def rows(run: Json) -> Iterator[Row]:
+        if one := run.get("soft"):
+            names = ("first_of_question_right", "best_of_question_right", "any_of_question_right")
+            yield one["questions"], *(_value(one["measures"][name], 100, 0) for name in names)
+
+    head = "> questions | > first well-formed right, % | > likeliest yes right, % | > any right, %"
+    return _tabled(found, head, rows)
+
+
+def _value(one: Json | None, times: int, digits: int) -> str:
+    if one is None:
+        return ""
+    value, low, high = (f"{times * one[part]:.{digits}f}" for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def invalid(found: Json) -> str:

@@ -17,7 +17,7 @@ from veridistill.evaluation.benchmarks import load
 from veridistill.records import Outcome
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-MODULES = ("markdown", "steps", "public", "measured", "real_figures", "real")
+MODULES = ("markdown", "arms", "soft_verdicts", "steps", "public", "measured", "real_figures", "real")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,31 @@ def test_arms_get_equally_many_examples(
     candidates = [one for one in CANDIDATES if kept or not one.kept]
     if not kept:
         candidates += [row("c", 0), row("a", 1)]
-    assert parts.measured.equally_many(["a", "b", "c", "d"], candidates, RIGHT, most) == expected
+    scores = {("d", 0): 0.1, ("b", 1): 2.0, ("a", 0): -1.0, ("a", 1): 1.0}
+    found = parts.measured.equally_many(["a", "b", "c", "d"], candidates, RIGHT, scores, most)
+    highest = {1: ["b"], 2: ["a", "b"], 60: ["a", "b", "d"]}[min(most, kept or most)]
+    assert found == expected | {"soft": highest}
+
+
+def test_scores_are_measured_by_their_order(parts: SimpleNamespace) -> None:
+    def scored(*given: tuple[str, bool, float]) -> dict[str, Any]:
+        rows = [
+            parts.soft_verdicts.Scored(name, i, right, score) for i, (name, right, score) in enumerate(given)
+        ]
+        found: dict[str, Any] = parts.soft_verdicts.measured(rows)
+        return found["measures"] | {"above_even": found["above_even"]}
+
+    found = scored(
+        ("a", True, 3.0), ("a", False, 1.0), ("b", False, 2.0), ("b", True, 2.0), ("c", False, -1.0)
+    )
+    assert found["auc"]["value"] == pytest.approx((3 + 2.5) / 6, abs=1e-4)
+    assert found["auc_within_questions"]["value"] == 0.75
+    assert found["above_even"] == 4
+    assert found["precision_at_recall_50"]["value"] == 1.0
+    assert found["precision_at_recall_75"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["best_of_question_right"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["any_of_question_right"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert scored(("a", True, 1.0), ("b", True, 2.0))["auc"] is None
 
 
 def test_candidates_are_labelled_by_their_grades(parts: SimpleNamespace) -> None:
@@ -193,7 +217,19 @@ def test_a_study_that_has_not_begun_has_no_figures(parts: SimpleNamespace, tmp_p
     runs = {"runs": {"tiny math": {"model": "tiny", "domain": "math", **found}}}
     blocks: list[Callable[[Any], str]] = [
         getattr(parts.real_figures, name)
-        for name in ("outcome", "right", "judges", "invalid", "tokens", "votes", "ttc", "others", "cost")
+        for name in (
+            "outcome",
+            "right",
+            "judges",
+            "soft",
+            "best",
+            "invalid",
+            "tokens",
+            "votes",
+            "ttc",
+            "others",
+            "cost",
+        )
     ]
     assert {block(runs) for block in blocks} == {parts.real_figures.NOTHING}
 
