@@ -97,7 +97,7 @@ def test_the_card_says_how_it_was_made(run: Path, tmp_path: Path) -> None:
     assert "| questions | 12 |" in text
     assert f"| kept | {len(kept(run))} |" in text
     assert "answers known to be bad (canaries)" in words
-    assert "questions that were judged in full" in words
+    assert "questions judged in full" in words
     assert "given, without answers, from: `questions.jsonl`" in words
     assert "The problems' texts and references are left out" in words
     for name in ALL:

@@ -27,7 +27,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run.run, run.build, run.train, run.evaluate, run.report, run.status, run.init),
     *(study.ablate, study.audit, study.grade, study.merge, study.benchmarks),
-    *(share.export,),
+    *(share.diff, share.export),
     *(model.solve, model.doctor),
 )
 for command in COMMANDS:

@@ -9,7 +9,7 @@ import typer
 
 from veridistill.cli import common
 from veridistill.cli.common import Json
-from veridistill.data.rundir import RunDir, stored_config
+from veridistill.data.rundir import RunDir, stored_config, write_atomically
 from veridistill.errors import ConfigError
 
 Round = Annotated[
@@ -45,6 +45,33 @@ def export(
     for one in done.files.values():
         print(f"{done.out / one.path}: {one.rows:,} rows")
     common.note(f"{done.out / 'README.md'}: fill in the licence before you publish it")
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of a run.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Directory of the run to compare it with.")],
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison as one HTML page.")] = None,
+    show: Annotated[
+        int, typer.Option(min=0, help="How many questions and problems of each kind are listed.")
+    ] = 10,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs: settings, funnel, cost, what each kept, judges, and problems won and lost.
+
+    veridistill diff runs/first runs/second --html diff.html
+    """
+    from veridistill.runs import diff as comparing
+    from veridistill.runs.diff.page import page
+    from veridistill.runs.diff.text import text
+
+    found = comparing.compare(a, b, show)
+    if html is not None:
+        try:
+            write_atomically(html, page(found))
+        except OSError as error:
+            raise ConfigError(f"--html {html}: cannot be written ({error.strerror})") from None
+        common.note(f"page: {html}")
+    print(json.dumps(found.summary(), ensure_ascii=False) if as_json else text(found))
 
 
 def _kinds(text: str) -> list[Any]:

@@ -45,8 +45,7 @@ MEANINGS: Mapping[str, Meaning] = {
             "index": "sampling index within the question, from 0",
             "outcome": "`accepted`, `rejected`, `malformed`, `unjudged` (a vote stayed invalid and none was no) or"
             " `skipped` (not judged, since nothing depended on it)",
-            "rejected_by": "stage that ended the candidate, or the defect of a malformed one; null if it was accepted or"
-            " skipped",
+            "rejected_by": "stage that ended the candidate, or the defect of a malformed one; null if there is none",
             "kept": "whether it is a training example, unless its row was dropped as unfit to train on",
             "answer": "what judges saw: the text after the last `</think>`",
             "text": "the whole reply as sampled, reasoning included",

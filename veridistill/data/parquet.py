@@ -53,7 +53,7 @@ class Table(Generic[R]):
             yield self.make(**dict(zip(names, values, strict=True)))
 
     def values(self, path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
-        """The values of some columns, row by row, as `read` reads them. `ConfigError` for a file that is no such table."""
+        """The values of some columns, row by row, as `read` reads them. Raises as `read` does."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -187,8 +187,8 @@ def _audited(found: Any) -> Iterator[str]:
         return
     accepted = part(found, "acceptance")
     yield (
-        f"Of {count(part(found, 'candidates'))} candidates of {count(part(found, 'questions'))} questions that were judged"
-        f" in full, {rate(part(accepted, 'rate'))} were accepted (95 % interval {between(accepted)})."
+        f"Of {count(part(found, 'candidates'))} candidates of {count(part(found, 'questions'))} questions judged in"
+        f" full, {rate(part(accepted, 'rate'))} were accepted (95 % interval {between(accepted)})."
     )
     for stage, tally in (part(found, "stages") or {}).items():
         yield (
@@ -200,8 +200,8 @@ def _audited(found: Any) -> Iterator[str]:
 def _canaries(found: Any) -> Iterator[str]:
     if number(part(found, "judged")):
         yield (
-            f"Of {count(part(found, 'judged'))} answers known to be bad (canaries), {count(part(found, 'accepted'))} were"
-            f" accepted (95 % interval {between(found)})."
+            f"Of {count(part(found, 'judged'))} answers known to be bad (canaries), {count(part(found, 'accepted'))}"
+            f" were accepted (95 % interval {between(found)})."
         )
 
 
@@ -212,15 +212,15 @@ def _synthetic(run: RunDir, files: Files) -> str:
         else f"The questions were given, without answers, from: {_sources(run.config.seeds.path)}."
     )
     replies = (
-        "Every reply, with its reasoning and its answer, was sampled from the model named above. No person wrote, checked"
-        " or corrected one."
+        "Every reply, with its reasoning and its answer, was sampled from the model named above. No person wrote,"
+        " checked or corrected one."
     )
     verdicts = (
         "Which replies were kept is a model's judgement; it can be wrong, and is wrong in a systematic way."
     )
     exam = (
-        "The attempts are replies to problems of benchmarks. The problems' texts and references are left out, but replies"
-        " may quote them: check whether the benchmark's licence allows to publish that."
+        "The attempts are replies to problems of benchmarks. The problems' texts and references are left out, but"
+        " replies may quote them: check whether the benchmark's licence allows to publish that."
     )
     lines = [questions, replies, verdicts, *([exam] if "attempts" in files else [])]
     return "## What is synthetic, and what it is not\n\n" + "\n".join(f"- {line}" for line in lines)

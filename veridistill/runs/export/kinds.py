@@ -174,8 +174,8 @@ def meanings(what: What) -> Mapping[str, str]:
     """What each exported column means."""
     seeds = MEANINGS["seeds"].columns
     own = {
-        "exam": "`exam_base` and `exam_after`: before and after training; `ttc_base` and `ttc_after`: the cascade at test"
-        " time",
+        "exam": "`exam_base` and `exam_after`: before and after training; `ttc_base` and `ttc_after`: the cascade at"
+        " test time",
         "correct": "whether the answer is right; null if it could not be graded",
     }
     return {**{name: seeds[name] for name in _SEED}, **own, **MEANINGS[what].columns}
@@ -188,8 +188,8 @@ def sources(run: RunDir, number: int, what: What) -> list[Path]:
         found = [path for exam in EXAMS if (path := folder.tables / f"{exam}.parquet").is_file()]
         if not found:
             raise ConfigError(
-                f"{run.path}: round {number} has no exam; run veridistill evaluate --out {run.path}, or choose examples,"
-                " candidates or votes"
+                f"{run.path}: round {number} has no exam; run veridistill evaluate --out {run.path}, or choose"
+                " examples, candidates or votes"
             )
         return found
     if not folder.built:
