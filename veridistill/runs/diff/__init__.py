@@ -51,13 +51,12 @@ def compare(a: Path, b: Path, shown: int = SHOWN) -> Diff:
     directory is no run, or one of its tables cannot be read.
     """
     first, second = sides.read(a), sides.read(b)
-    built = kept.read(first), kept.read(second)
-    questions = kept.compare(*built, shown) if all(built) else None
+    old, new = kept.read(first), kept.read(second)
     return Diff(
         a=first.side,
         b=second.side,
         settings=settings.compare(first.run.config, second.run.config),
-        questions=questions,
-        verdicts=judges.compare(*built) if all(built) else None,
+        questions=kept.compare(old, new, shown) if old and new else None,
+        verdicts=judges.compare(old, new) if old and new else None,
         exams=exams.compare(first, second, shown),
     )

@@ -111,7 +111,9 @@ def _compare(a: _Exam, b: _Exam, shown: int) -> Exams:
         lost=len(lost),
         even=len(moved) - len(won) - len(lost),
         difference=asdict(found.pooled) if found and found.pooled else None,
-        benchmarks={name: one and asdict(one) for name, one in found.benchmarks.items()} if found else {},
+        benchmarks={name: asdict(one) if one else None for name, one in found.benchmarks.items()}
+        if found
+        else {},
         flips={"won": listed(won), "lost": listed(lost)},
     )
 

@@ -92,17 +92,17 @@ def _kappa(both: int, a_only: int, b_only: int, neither: int) -> float | None:
 def _common(a: Built, b: Built) -> Iterator[Key]:
     """Candidates with the same index and text."""
     for seed_id, ones in a.candidates.items():
-        texts = {other.index: other.text for other in b.candidates.get(seed_id, ())}
-        yield from ((seed_id, one.index) for one in ones if texts.get(one.index) == one.text)
+        texts = {other.place: other.text for other in b.candidates.get(seed_id, ())}
+        yield from ((seed_id, one.place) for one in ones if texts.get(one.place) == one.text)
 
 
 def _verdicts(built: Built, wanted: set[Key]) -> dict[Key, bool]:
     """Whether each judged candidate was accepted."""
     return {
-        (seed_id, one.index): one.outcome == "accepted"
+        (seed_id, one.place): one.outcome == "accepted"
         for seed_id, ones in built.candidates.items()
         for one in ones
-        if one.outcome in _JUDGED and (seed_id, one.index) in wanted
+        if one.outcome in _JUDGED and (seed_id, one.place) in wanted
     }
 
 

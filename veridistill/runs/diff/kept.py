@@ -21,7 +21,7 @@ Texts = Mapping[int, str]
 class One(NamedTuple):
     """A candidate; `text` is a hash of what was sampled."""
 
-    index: int
+    place: int
     text: bytes
     outcome: Outcome
     kept: bool
@@ -106,7 +106,7 @@ def compare(a: Built, b: Built, shown: int) -> Questions:
 
 
 def _fate(a: list[One], b: list[One]) -> str:
-    first, second = ({(one.index, one.text) for one in side if one.kept} for side in (a, b))
+    first, second = ({(one.place, one.text) for one in side if one.kept} for side in (a, b))
     if first and second:
         return "same" if first == second else "other"
     return "a_only" if first else "b_only" if second else "neither"

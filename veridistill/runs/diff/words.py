@@ -140,7 +140,9 @@ def _funnels(a: Side, b: Side) -> Section:
         ),
         ("kept", ("kept",)),
     ]
-    rows = [(words, *_beside(part(a.funnel, *path), part(b.funnel, *path))) for words, path in paths]
+    rows: list[tuple[str, ...]] = [
+        (words, *_beside(part(a.funnel, *path), part(b.funnel, *path))) for words, path in paths
+    ]
     accepted = _beside(*(part(side.outcomes, "accepted") for side in (a, b)))
     rows.insert(-1, ("accepted", *accepted))
     shares = tuple(
@@ -172,7 +174,7 @@ def _cost(a: Side, b: Side) -> Section:
         ("completion tokens", "completion_tokens"),
         ("cancelled tokens", "cancelled_tokens"),
     ]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (words, *_beside(*(getattr(side.cost, name, None) for side in (a, b)))) for words, name in counted
     ]
     times = [duration(getattr(side.cost, "seconds", None)) for side in (a, b)]
