@@ -8,13 +8,24 @@ import pytest
 
 from tests.commands import kept, questions, results, script, settings, veridistill
 from tests.report.test_page import Page
-from tests.runs.test_pipeline import problems
+from veridistill.engines.scripted import right_answer
 from veridistill.runs import diff as comparing
 from veridistill.runs.diff import judges
 from veridistill.runs.diff.page import clipped, page
 from veridistill.runs.diff.text import printable, text
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e</style>"
+
+
+def problems(folder: Path, num: int) -> Path:
+    """Problems that the scripted model solves now and then."""
+    path, asked = folder / "problems.jsonl", [f"What is {i} times 3?" for i in range(num)]
+    lines = [
+        {"id": str(i), "kind": "integer", "question": text, "answer": right_answer(text)}
+        for i, text in enumerate(asked)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
 
 
 def build(run: Path, seeds: Path, exam: Path, *fields: str) -> Path:
@@ -105,6 +116,10 @@ def test_the_exam_is_paired_over_its_problems(runs: Path) -> None:
     (exam,) = comparing.compare(runs / "a", runs / "seed").exams
     assert (exam.a, exam.b, exam.common) == ("base", "base", 6)
     assert exam.won + exam.lost + exam.even == 6
+    assert exam.won
+    (mirrored,) = comparing.compare(runs / "seed", runs / "a").exams
+    assert (mirrored.won, mirrored.lost) == (exam.lost, exam.won)
+    assert all(flip.b < flip.a for flip in mirrored.flips["lost"])
     assert exam.difference is not None
     before, after = (results(runs / name)["base"]["pass_at_1"] for name in ("a", "seed"))
     assert exam.difference["mean"] == pytest.approx(after - before)
