@@ -23,7 +23,7 @@ LAYERS = [
     METHOD | MECHANISM,
     {"training", "evaluation", "audit", "report", "lab"},
     {"runs"},
-    {"cli"},
+    {"api", "cli"},
     {"__main__"},
 ]
 HEAVY = {

@@ -8,16 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from veridistill.api import Result as Result
+    from veridistill.api import build as build
+    from veridistill.api import evaluate as evaluate
+    from veridistill.api import run as run
     from veridistill.config import Config as Config
     from veridistill.config import load as load_config  # noqa: F401
     from veridistill.engines import open_engine as open_engine
     from veridistill.engines.base import Engine as Engine
-    from veridistill.engines.base import EngineStats as EngineStats
-    from veridistill.engines.local import LocalEngine as LocalEngine
     from veridistill.engines.scripted import Script as Script
     from veridistill.engines.scripted import ScriptedEngine as ScriptedEngine
     from veridistill.errors import VeridistillError as VeridistillError
-    from veridistill.method import Distilled as Distilled
     from veridistill.method import Plan as Plan
     from veridistill.method import distil as distil
     from veridistill.records import Candidate as Candidate
@@ -35,12 +36,10 @@ _HOMES = {
     "Candidate": "records",
     "Completion": "records",
     "Config": "config",
-    "Distilled": "method",
     "Engine": "engines.base",
-    "EngineStats": "engines.base",
-    "LocalEngine": "engines.local",
     "Message": "records",
     "Plan": "method",
+    "Result": "api",
     "Sampling": "records",
     "Script": "engines.scripted",
     "ScriptedEngine": "engines.scripted",
@@ -48,9 +47,12 @@ _HOMES = {
     "Verdict": "records",
     "VeridistillError": "errors",
     "Vote": "records",
+    "build": "api",
     "distil": "method",
+    "evaluate": "api",
     "load_config": "config",
     "open_engine": "engines",
+    "run": "api",
 }
 _RENAMED = {"load_config": "load"}
 

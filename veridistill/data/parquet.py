@@ -48,6 +48,12 @@ class Table(Generic[R]):
 
         Columns in `without` are not read; their fields have their defaults.
         """
+        names = [name for name in self.columns if name not in without]
+        for values in self.values(path, *names):
+            yield self.make(**dict(zip(names, values, strict=True)))
+
+    def values(self, path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The values of some columns, row by row, as `read` reads them. Raises as `read` does."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -55,19 +61,15 @@ class Table(Generic[R]):
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 if missing := self.columns.keys() - set(file.schema_arrow.names):
                     raise ConfigError(f"{path}: no {self.name} table, it lacks {', '.join(sorted(missing))}")
-                names = [name for name in self.columns if name not in without]
                 for group in range(file.num_row_groups):
                     for batch in file.read_row_group(group, columns=names).to_batches():
-                        yield from self._rows(batch)
+                        yield from self._values(batch, names)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
-    def _rows(self, batch: Any) -> Iterator[R]:
+    def _values(self, batch: Any, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The rows of an Arrow record batch; token ids stay 32-bit integers on the way."""
-        names = batch.schema.names
-        columns = [_read_column(self.columns[name], batch.column(name)) for name in names]
-        for values in zip(*columns, strict=True):
-            yield self.make(**dict(zip(names, values, strict=True)))
+        return zip(*(_read_column(self.columns[name], batch.column(name)) for name in names), strict=True)
 
     def schema(self) -> Any:
         """The Arrow schema."""

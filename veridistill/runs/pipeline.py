@@ -166,7 +166,7 @@ async def train(session: Session, number: int) -> None:
     config, folder, model = session.config, session.run.round(number), model_of(session.run, number)
     job = Job(
         section=config.train,
-        origin=_origin(session.run, number),
+        origin=origin(session.run, number),
         base_model=model_directory(model),
         revision=model.revision,
         examples=folder.examples,
@@ -180,7 +180,8 @@ async def train(session: Session, number: int) -> None:
     results.add_training(session.run, number, trained)
 
 
-def _origin(run: RunDir, number: int) -> Origin:
+def origin(run: RunDir, number: int) -> Origin:
+    """What a model card or a dataset card says of how the round's examples came about."""
     config = run.config
     return Origin(
         model=config.model.path,
