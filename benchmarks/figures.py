@@ -266,6 +266,30 @@ def ray(found: Json) -> str:
     )
 
 
+def cpu(found: Json) -> str:
+    names = {"generate": "transformers' `generate`", "local": "`local`", "vllm": "vLLM's CPU build"}
+    rows = [
+        (
+            one["width"],
+            names[name],
+            *(f"{engine[f'{what}_tokens_per_second']:,.0f}" for what in ("prompt", "decode", "judges")),
+            f"{engine['peak_mb'] / 1024:.1f}",
+        )
+        for one in found["results"]
+        for name, engine in one["engines"].items()
+    ]
+    head = "> sequences | engine | > prompt tokens/s | > decoded tokens/s | > judges' prompt tokens/s | > peak memory, GiB"
+    ratios = [one for one in found["results"] if "local_to_vllm_decode" in one]
+
+    def over(which: str) -> str:
+        return ", ".join(f"{one[which]:.2f}" for one in ratios)
+
+    return table(head, rows) + (
+        f"\n`local` beside vLLM at {', '.join(str(one['width']) for one in ratios)} sequences: decoding {over('local_to_vllm_decode')}"
+        f" times as fast, judges' prompts {over('local_to_vllm_judges')}, other prompts {over('local_to_vllm_prompt')}.\n"
+    )
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "demo": ("demo", demo),
     "lab": ("lab", lab),
@@ -283,6 +307,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Json], str]]] = {
     "decontaminate": ("decontaminate", decontaminate),
     "judges": ("judges", judges),
     "ray": ("ray", ray),
+    "cpu": ("cpu", cpu),
     "real": ("real", real_figures.outcome),
     "real_right": ("real", real_figures.right),
     "real_judges": ("real", real_figures.judges),
