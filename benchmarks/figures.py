@@ -278,15 +278,16 @@ def cpu(found: Json) -> str:
         for one in found["results"]
         for name, engine in one["engines"].items()
     ]
-    head = "> sequences | engine | > prompt tokens/s | > decoded tokens/s | > judges' prompt tokens/s | > peak memory, GiB"
+    head = "> sequences | engine | > prompt | > decoded | > judges' prompts | > peak memory, GiB"
     ratios = [one for one in found["results"] if "local_to_vllm_decode" in one]
+    widths = ", ".join(str(one["width"]) for one in ratios)
 
-    def over(which: str) -> str:
-        return ", ".join(f"{one[which]:.2f}" for one in ratios)
+    def over(what: str) -> str:
+        return ", ".join(f"{one[f'local_to_vllm_{what}']:.2f}" for one in ratios)
 
     return table(head, rows) + (
-        f"\n`local` beside vLLM at {', '.join(str(one['width']) for one in ratios)} sequences: decoding {over('local_to_vllm_decode')}"
-        f" times as fast, judges' prompts {over('local_to_vllm_judges')}, other prompts {over('local_to_vllm_prompt')}.\n"
+        f"\nTokens a second. `local` beside vLLM at {widths} sequences: decoding {over('decode')} times as fast, judges'"
+        f" prompts {over('judges')}, other prompts {over('prompt')}.\n"
     )
 
 
