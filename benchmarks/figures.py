@@ -286,8 +286,8 @@ def cpu(found: Json) -> str:
         return ", ".join(f"{one[f'local_to_vllm_{what}']:.2f}" for one in ratios)
 
     return table(head, rows) + (
-        f"\nTokens a second. `local` beside vLLM at {widths} sequences: decoding {over('decode')} times as fast, judges'"
-        f" prompts {over('judges')}, other prompts {over('prompt')}.\n"
+        f"\nTokens a second. `local` beside vLLM at {widths} sequences: decoding {over('decode')} times as fast,"
+        f" judges' prompts {over('judges')}, other prompts {over('prompt')}.\n"
     )
 
 
