@@ -112,8 +112,9 @@ def long_reply(messages: Messages, sampling: Sampling, seed: int) -> Completion:
 
 async def wait(folder: Path, questions: int) -> dict[str, float]:
     """The peak when all questions but the first have ended, and that at the end."""
+    from veridistill.runs.found import Found
     from veridistill.runs.session import Serving
-    from veridistill.runs.sink import Found, Sink
+    from veridistill.runs.sink import Sink
 
     sampling = Sampling(0.8, 0.95, 0, 1 << 20)
     jury = Jury(load("compact"), sampling, reasoning=False)

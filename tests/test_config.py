@@ -1,5 +1,6 @@
 """Configuration: identity or runtime, files and overrides, and errors that say what to do."""
 
+import json
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -138,6 +139,24 @@ OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
     (["judge.stages=simple, factuality"], {"judge": {"stages": ["simple", "factuality"]}}),
     (["engine.urls=http://a:1/v1,http://b:2/v1"], {"engine": {"urls": ["http://a:1/v1", "http://b:2/v1"]}}),
     (["seeds.decontaminate=[1.10, no]"], {"seeds": {"decontaminate": ["1.10", "no"]}}),
+    (["seeds.path=['a, b.jsonl']"], {"seeds": {"path": ("a, b.jsonl",)}}),
+    (['seeds.path=["a, b.jsonl", c]'], {"seeds": {"path": ("a, b.jsonl", "c")}}),
+    (['seeds.path="a, b.jsonl"'], {"seeds": {"path": ("a", "b.jsonl")}}),
+    (["seeds.path=a, b.jsonl"], {"seeds": {"path": ("a", "b.jsonl")}}),
+    (["seeds.path=[ab].csv"], {"seeds": {"path": ("[ab].csv",)}}),
+    (["seeds.path=[a]x,y[b]"], {"seeds": {"path": ("[a]x", "y[b]")}}),
+    (["seeds.path=[draft]: #1.jsonl"], {"seeds": {"path": ("[draft]: #1.jsonl",)}}),
+    (
+        ["judge.engine={kind: endpoint, urls: 'http://a/v1,http://b/v1'}"],
+        {"judge": {"engine": {"kind": "endpoint", "urls": ["http://a/v1", "http://b/v1"]}}},
+    ),
+    (
+        ["engine={kind: endpoint, urls: http://a/v1}"],
+        {"engine": {"kind": "endpoint", "urls": ["http://a/v1"]}},
+    ),
+    # an empty section is one of defaults
+    (["judge="], {}),
+    (["train=null", "engine=~"], {}),
 ]
 
 
@@ -171,13 +190,19 @@ def test_a_file_is_read_by_the_type_of_each_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", lists())
-@pytest.mark.parametrize("text", ["{0}", "{0},{1}", "{0}, {1}", "[{0}, {1}]"])
-def test_every_list_takes_words_and_yaml(name: str, text: str) -> None:
-    values = ["simple", "factuality"]
-    found = load(None, [f"{name}={text.format(*values)}"]).model_dump()
-    for part in name.split("."):
-        found = found[part]
-    assert list(found) == (values if "1" in text else values[:1])
+@pytest.mark.parametrize("text", ["{0}", "{0},{1}", "{0}, {1}", "[{0}, {1}]", "[{0},{1}]", "'{0},{1}'"])
+def test_every_list_takes_words_and_yaml(tmp_path: Path, name: str, text: str) -> None:
+    values, (section, field), file = ["simple", "factuality"], name.split("."), tmp_path / "run.yaml"
+    expected = values if "1" in text else values[:1]
+    file.write_text(f"{section}:\n  {field}: {text.format(*values)}\n", encoding="utf-8")
+    option = json.dumps(text.format(*values).strip("'"))  # as an option of its own passes its text on
+    for loaded in (
+        load(None, [f"{name}={text.format(*values)}"]),
+        load(file),
+        load(None, [f"{name}={option}"]),
+        parse({section: {field: values if "1" in text else values[0]}}),
+    ):
+        assert list(getattr(getattr(loaded, section), field)) == expected
 
 
 @pytest.mark.parametrize(("overrides", "data"), OVERRIDES, ids=str)

@@ -21,6 +21,7 @@ FACTOR = 1.2
         ["build.asks=exhaustive"],
         ["build.selection=all"],
         ["build.selection=unfiltered", "build.canary_share=0.5"],
+        ["build.target=60"],
     ],
     ids=lambda fields: fields[0],
 )

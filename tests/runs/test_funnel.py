@@ -15,6 +15,7 @@ from veridistill.config import BuildSection
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.method import Distilled, Judged, Plan
 from veridistill.records import Ballot, Candidate, Completion, Outcome, Verdict, Vote
+from veridistill.runs.found import Found
 from veridistill.runs.funnel import Audit, Funnel
 
 PLAN = make_plan(4, 3)
@@ -32,7 +33,7 @@ def build(section: BuildSection, num: int, plan: Plan = PLAN) -> list[Distilled]
 def audit_of(found: Sequence[Distilled], share: float, stages: Sequence[str] = STAGES) -> Audit:
     audit = Audit(stages)
     for distilled in found:
-        audit.add(distilled, audited(distilled.seed.seed_id, share))
+        audit.add(Found.of(distilled, audited(distilled.seed.seed_id, share)))
     return audit
 
 
@@ -83,9 +84,9 @@ def test_extra_stages_are_audited_and_have_no_say() -> None:
     assert summary["stages"]["simple"]["candidates"] == summary["stages"]["factuality"]["candidates"]
     funnel, plain = Funnel(STAGES, PLAN.votes), Funnel(STAGES, PLAN.votes)
     for distilled in found:
-        funnel.add(distilled)
+        funnel.add(Found.of(distilled))
     for distilled in build(section, 40):
-        plain.add(distilled)
+        plain.add(Found.of(distilled))
     assert funnel.counts() == plain.counts()
     assert funnel.invalid_share == plain.invalid_share
 
@@ -93,7 +94,7 @@ def test_extra_stages_are_audited_and_have_no_say() -> None:
 def counted(found: Sequence[Distilled]) -> Funnel:
     funnel = Funnel(STAGES, PLAN.votes)
     for distilled in found:
-        funnel.add(distilled)
+        funnel.add(Found.of(distilled))
     return funnel
 
 

@@ -23,6 +23,7 @@ VARIED: dict[str, list[list[str]]] = {
     "build.canary_share": [["build.canary_share=0.5"]],
     "build.extra_stages": [["build.extra_stages=[simple]", "build.asks=exhaustive"]],
     "build.window": [["build.window=1"], ["build.window=3"]],
+    "build.target": [["build.target=1000"]],
     "engine.max_model_len": [["engine.max_model_len=100000"]],
     "gate.width": [["gate.width=1"], ["gate.width=3"]],
     "journal.path": [["journal.path=replies.sqlite"]],

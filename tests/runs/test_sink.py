@@ -23,8 +23,9 @@ from veridistill.engines.base import Engine
 from veridistill.engines.scripted import Script, ScriptedEngine
 from veridistill.method import Distilled, distil
 from veridistill.records import Completion, Messages, Sampling, Seed
+from veridistill.runs.found import Found
 from veridistill.runs.session import Serving
-from veridistill.runs.sink import Found, Sink
+from veridistill.runs.sink import Sink
 
 KILLS = """
 import os, shutil, sys

@@ -151,21 +151,30 @@ class Asker:
         return cut is not None and now is not None and now > cut
 
     async def map_units(
-        self, items: Iterable[T], unit: Callable[[T], str], work: Callable[[T, "UnitAsk"], Awaitable[R]]
+        self,
+        items: Iterable[T],
+        unit: Callable[[T], str],
+        work: Callable[[T, "UnitAsk"], Awaitable[R]],
+        most_open: Callable[[], int] | None = None,
     ) -> AsyncGenerator[R, None]:
         """Results of `work` in the order of the items, a window of which is open: memory does not grow with the run.
 
-        At most `window` units are open, and none is opened more than 8 windows after the oldest open one.
+        At most `window` units are open, and none is opened more than 8 windows after the oldest open one. `most_open`,
+        asked before each, may allow fewer; the oldest is open in any case.
         """
 
         async def one(item: T) -> R:
             async with self.unit(unit(item)) as ask:
                 return await work(item, ask)
 
+        def full() -> bool:
+            most = self.window if most_open is None else min(self.window, most_open())
+            return crew.open >= most or len(crew.tasks) >= 8 * self.window
+
         crew = Crew[R]()
         try:
             for item in items:
-                while crew.open >= self.window or len(crew.tasks) >= 8 * self.window:
+                while crew.tasks and full():
                     await crew.change()
                     for result in crew.finished():
                         yield result

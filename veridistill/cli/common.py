@@ -14,7 +14,8 @@ import typer
 import veridistill
 from veridistill import config as configuration
 from veridistill.config import ALIASES, Config
-from veridistill.data.rundir import forked_journals, opened
+from veridistill.config.values import listed
+from veridistill.data.rundir import forked_journals, opened, resumed_config
 from veridistill.errors import ConfigError
 
 ConfigFile = Annotated[
@@ -86,7 +87,7 @@ def session(
 def load(config: str | None, out: Path, overrides: list[str]) -> Config:
     """The named file; else the run's own configuration; else the defaults if a model is named, or the lab's."""
     if config is None and (out / "config.yaml").is_file():
-        return configuration.load(out / "config.yaml", overrides)
+        return resumed_config(out, overrides)
     names_a_model = any(override.startswith("model") for override in overrides)
     if config is None and not names_a_model:
         note("no configuration and no model were named: running the lab's demonstration")
@@ -106,9 +107,10 @@ def overrides(sets: list[str] | None, short: dict[str, Any]) -> list[str]:
 
 
 def numbers(option: str, text: str | None) -> list[int]:
+    """The whole numbers of an option: `1`, `1,4` or `[1, 4]`."""
     try:
-        return [int(part) for part in text.split(",")] if text else []
-    except ValueError:
+        return [int(part) for part in listed(text)]
+    except (ValueError, TypeError):
         raise ConfigError(
             f"{option} {text}: must be whole numbers separated by commas, for example 1,4,8"
         ) from None

@@ -64,6 +64,7 @@ def run(
     with common.session(config, out, sets, short, fork, quiet) as session:
         found = common.complete(session, pipeline.run(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
+        _note_target(session.run)
         common.note(f"report: {session.run.report}")
 
 
@@ -93,7 +94,15 @@ def build(
             return
         found = common.complete(session, pipeline.build_step(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.funnel_lines(found))
+        _note_target(session.run)
         common.note(f"dataset: {session.run.round(pipeline.next_round(session.run)).dataset}")
+
+
+def _note_target(run: RunDir) -> None:
+    from veridistill.runs import figures
+
+    if (line := figures.target_line(read_json(run.results))) is not None:
+        common.note(line)
 
 
 def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:

@@ -7,7 +7,7 @@ A function gets its own section, never the whole. Presets and recipes are whole 
 """
 
 from veridistill.config.identity import fields, identity_differences
-from veridistill.config.loading import dump, load, parse
+from veridistill.config.loading import dump, load, load_known, parse
 from veridistill.config.reference import reference, template
 from veridistill.config.sections import (
     ALIASES,
@@ -51,6 +51,7 @@ __all__ = [
     "fields",
     "identity_differences",
     "load",
+    "load_known",
     "parse",
     "reference",
     "template",

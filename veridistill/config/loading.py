@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from veridistill.config.identity import fields
 from veridistill.config.sections import Config
@@ -23,6 +23,24 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _set(data, override)
     return parse(data, str(path) if path else "configuration")
+
+
+def load_known(path: Path) -> Config:
+    """The configuration in a file of another version: keys that this one does not have are left out.
+
+    Raises `ConfigError` for values that it does not take.
+    """
+    return parse(_known(_read(path), Config), str(path))
+
+
+def _known(data: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:
+    """The keys that a section has, and so on in the sections that it holds."""
+    found = {}
+    for name, value in data.items():
+        if (info := section.model_fields.get(str(name))) is not None:
+            inner = section_of(info.annotation)
+            found[name] = _known(value, inner) if inner and isinstance(value, dict) else value
+    return found
 
 
 def parse(data: Mapping[str, Any], where: str = "configuration") -> Config:
@@ -80,12 +98,11 @@ def _key(data: dict[str, Any], name: str, override: str) -> Plain:
 
 
 def _value(path: list[str], text: str, override: str) -> Any:
-    """A field of text takes the value as written, unless it is null, in quotes or a list; any other field takes YAML.
+    """A text, or a list of texts, takes the value as written, unless it is null or in quotes; other fields take YAML.
 
-    So does a list of texts: `*.jsonl` is a pattern there, and not YAML.
+    `*.jsonl` is a pattern of files, and not YAML; what a list may look like is known to `values.listed`.
     """
-    kind = _text_kind(path)
-    if kind and not text.startswith(("'", '"', *("[" if kind == "texts" else ""))):
+    if _holds_text(path) and not text.startswith(("'", '"')):
         return Plain(text)
     try:
         return read_yaml(text)
@@ -93,17 +110,15 @@ def _value(path: list[str], text: str, override: str) -> Any:
         raise ConfigError(f"-o {override}: the value is not YAML: {error}") from None
 
 
-def _text_kind(path: list[str]) -> Literal["text", "texts"] | None:
+def _holds_text(path: list[str]) -> bool:
     """Whether a field holds a text or a list of texts, and nothing else but null."""
     annotation: Any = Config
     for name in path:
         section = section_of(annotation)
         if section is None or name not in section.model_fields:
-            return None
+            return False
         annotation = section.model_fields[name].annotation
-    if leaves(annotation) <= {str, type(None)}:
-        return "text"
-    return "texts" if leaves(annotation) == {tuple[str, ...]} else None
+    return leaves(annotation) <= {str, type(None), tuple[str, ...]}
 
 
 def _place(data: Any, loc: Sequence[str | int]) -> str:

@@ -50,11 +50,13 @@ A configuration is a YAML file of the sections below; `-o section.field=VALUE` s
 
 Values are read by the type of their field, in the file and on the command line. A text field keeps what is written:
 `model.revision=12e4567`, `0123`, `1_000` and `no` stay text. A number may be written as `3e-5`, `1e3` or `1_000`;
-true and false also as `yes` and `no`, `on` and `off`. A list is `a`, `a,b` or `[a, b]`. `null`, `~` and an empty value
-are null, for fields whose values include null; put the text `null` in quotes.
+true and false also as `yes` and `no`, `on` and `off`. A list is `a`, `a,b` or `[a, b]`, in a file, after `-o` and in an
+option (`--seeds a.jsonl,b.jsonl`). An item with a comma in it, such as a file's name, needs a YAML list:
+`-o 'seeds.path=["a, b.jsonl"]'`; in quotes alone it is still two files. `null`, `~` and an empty value are null, for
+fields whose values include null; put the text `null` in quotes.
 
 *Identity* fields can change what is kept or measured: a run can be resumed only with the same ones, and the error lists
-the differences. *Runtime* fields change only cost, speed or place, and may differ between resumes.
+the differences. *Runtime* fields change only cost, speed, place or where a run stops, and may differ between resumes.
 
 `evaluate` has `--limit` for `evaluation.limit`, and `--data`, `--preset`, `--ttc` and `--allow-code-execution` for the
 fields of `evaluation` with these names; `solve` has `--domain` for `seeds.domain`.

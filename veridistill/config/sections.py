@@ -1,26 +1,23 @@
 """The sections of a configuration: every field with its default, its limits, its meaning and its kind.
 
 A field is *identity* when it can change what is kept or measured (temperature, votes, model), and *runtime* when
-it can only change cost or place (concurrency, order of the asks, paths).
+it can only change cost, place (concurrency, order of the asks, paths) or where a run stops (rounds, target, limits).
 """
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from veridistill.config.values import listed
 from veridistill.records import FollowUp, Sampling
 
-
-def _listed(value: Any) -> Any:
-    """`a` and `a,b` are read as lists of texts, and nothing or null as the empty list."""
-    if value is None or value == "":
-        return ()
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
 StageName = Literal["cycle_consistency", "factuality", "correctness", "simple"]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-StageNames = Annotated[tuple[StageName, ...], BeforeValidator(_listed)]
+Texts = Annotated[
+    tuple[str, ...], BeforeValidator(listed, json_schema_input_type=tuple[str, ...] | str | None)
+]
+StageNames = Annotated[
+    tuple[StageName, ...], BeforeValidator(listed, json_schema_input_type=tuple[StageName, ...] | str | None)
+]
 
 
 def identity(default: Any = ..., description: str = "", **limits: Any) -> Any:
@@ -29,7 +26,7 @@ def identity(default: Any = ..., description: str = "", **limits: Any) -> Any:
 
 
 def runtime(default: Any = ..., description: str = "", **limits: Any) -> Any:
-    """A field that can only change cost, speed or place."""
+    """A field that can only change cost, speed or place, or where a run stops."""
     return Field(default, description=description, json_schema_extra={"kind": "runtime"}, **limits)
 
 
@@ -253,6 +250,12 @@ class BuildSection(Section):
         "stages asked, for comparison, where everything is asked; they do not affect what is kept",
     )
     window: int | None = runtime(None, "questions open at once; default: a few times the gate's width", ge=1)
+    target: int | None = runtime(
+        None,
+        "stop once N questions have a kept candidate: the first N of the seeds' order, in each round; cannot change"
+        " once a model is trained on them",
+        ge=1,
+    )
 
 
 class GateSection(Section):
@@ -363,6 +366,16 @@ class Config(Section):
     journal: JournalSection = identity(JournalSection())
     limits: LimitsSection = identity(LimitsSection())
     quality: QualitySection = identity(QualitySection())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, value: Any) -> Any:
+        """A section whose fields are all commented out is null in YAML, and means its defaults."""
+        if not isinstance(value, dict):
+            return value
+        fields = cls.model_fields
+        sections = {name for name in fields if isinstance(fields[name].default, Section)}
+        return {name: one for name, one in value.items() if one is not None or name not in sections}
 
 
 # `--k 10` and the like are documented aliases of `-o evaluation.samples=10`.

@@ -2,7 +2,8 @@
 
 YAML 1.1 makes a number of `12e4567` and `0123`, a truth value of `no` and text of `3e-5`. Here every plain word is kept
 as it was written (`Plain`) until its field is known: a text field keeps it, a number field makes a number of it. Only
-`null`, `~` and nothing are null everywhere; in quotes they are text.
+`null`, `~` and nothing are null everywhere; in quotes they are text. A list may be written as words with commas
+(`listed`).
 """
 
 from contextlib import suppress
@@ -88,6 +89,23 @@ def _word(text: str, types: set[Any]) -> Any:
             with suppress(ValueError):
                 return number(text)
     return text
+
+
+def listed(value: Any) -> Any:
+    """The list that a text stands for: `a`, `a,b` and `[a, b]`; nothing and null are the empty list.
+
+    A text with a comma in it is an item only of a YAML list: `["a, b.jsonl"]`. Text in brackets that is no YAML list,
+    such as the pattern `[ab].csv`, is a word.
+    """
+    if value is None or value == "":
+        return ()
+    if not isinstance(value, str):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        with suppress(yaml.YAMLError):
+            if isinstance(found := read_yaml(value), list):
+                return typed(found, list[str])
+    return [part.strip() for part in value.split(",")]
 
 
 def leaves(annotation: Any) -> set[Any]:

@@ -1,6 +1,6 @@
 """A run is a directory: the paths of its files, its lock, and the rule by which it may be resumed.
 
-`config.yaml` holds the resolved configuration. The same command resumes a run. A change of an *identity* field is
+`config.yaml` holds the resolved configuration, `layout` which version made the run. The same command resumes a run. A change of an *identity* field is
 refused with the differences, since it would mix two experiments; a fork is a new run that reads the old journal.
 """
 
@@ -9,13 +9,15 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridistill.config import Config, dump, identity_differences, load
+import veridistill
+from veridistill.config import Config, dump, identity_differences, load, load_known
+from veridistill.data import layout
 from veridistill.errors import ConfigError, RunLocked
 
 
@@ -85,12 +87,41 @@ def journal_path(path: Path, config: Config) -> Path:
 
 
 def stored_config(path: Path) -> Config:
-    """The configuration of an existing run. Raises `ConfigError` when there is none."""
+    """The configuration of an existing run, to read what it left: fields that this version does not have are left out.
+
+    Raises `ConfigError` when there is none, or a later version made the run.
+    """
     if not (path / "config.yaml").is_file():
         raise ConfigError(
             f"{path}: not a run directory (no config.yaml); start one with veridistill run --out {path}"
         )
-    return load(path / "config.yaml")
+    layout.readable(path)
+    return load_known(path / "config.yaml")
+
+
+def resumed_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a run that goes on, with overrides.
+
+    Raises `ConfigError` when this version would do something else than the one that made the run: its settings say
+    what this one does not know.
+    """
+    stored, made_by = path / "config.yaml", layout.readable(path)
+    try:
+        load(stored)
+    except ConfigError as error:
+        if made_by.version == veridistill.__version__:
+            raise
+        exactly = (
+            f"pip install 'veridistill=={made_by.version}'"
+            if made_by.version
+            else "use the version that made it"
+        )
+        raise ConfigError(
+            f"{error}\n{path}: made by {made_by.maker}; veridistill {veridistill.__version__} cannot go on with these"
+            f" settings. To go on: {exactly}. What it holds can be read as it is: status, report, audit, and the tables in"
+            " rounds/"
+        ) from None
+    return load(stored, overrides)
 
 
 @contextmanager
@@ -133,7 +164,7 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
 
 def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
     stored = path / "config.yaml"
-    if _begun(path) and (differences := _differences(path, load(stored), config)):
+    if _begun(path) and (differences := _differences(path, resumed_config(path), config)):
         listed = "\n  ".join(differences)
         if all(line.startswith("evaluation.") for line in differences):
             raise ConfigError(
@@ -152,17 +183,25 @@ def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:
     if older and not forks.is_file():
         write_atomically(forks, json.dumps([str(journal.absolute()) for journal in older]))
     write_atomically(stored, dump(config))
+    if not (path / layout.FILE).is_file():
+        write_atomically(path / layout.FILE, layout.text())
     return RunDir(
         path, config, tuple(Path(p) for p in json.loads(forks.read_text())) if forks.is_file() else ()
     )
 
 
 def _differences(path: Path, old: Config, new: Config) -> list[str]:
-    """The identity fields that differ and may not; those of `evaluation` may change until the first evaluation."""
+    """The identity fields that differ and may not; those of `evaluation` may change until the first evaluation.
+
+    `build.target` may change until a model is trained, since that is never trained again.
+    """
     evaluated = any(path.glob("rounds/*/tables/exam_*.parquet"))
-    return [
+    found = [
         line for line in identity_differences(old, new) if evaluated or not line.startswith("evaluation.")
     ]
+    if old.build.target != new.build.target and any(path.glob("rounds/*/model")):
+        found.append(f"build.target: {old.build.target} -> {new.build.target} (a model is trained already)")
+    return found
 
 
 def _begun(path: Path) -> bool:
@@ -171,7 +210,7 @@ def _begun(path: Path) -> bool:
     if not stored.is_file():
         return False
     written = any(file.is_file() for file in (path / "rounds").rglob("*"))
-    return written or _asked(journal_path(path, load(stored)))
+    return written or _asked(journal_path(path, stored_config(path)))
 
 
 def _asked(journal: Path) -> bool:

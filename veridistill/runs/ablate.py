@@ -21,6 +21,7 @@ from veridistill.method import Distilled, Plan, distil, generate, solve_prompt
 from veridistill.records import Seed
 from veridistill.report.progress import Progress
 from veridistill.runs import results, session
+from veridistill.runs.found import Found
 from veridistill.runs.funnel import Funnel
 from veridistill.training import rows
 
@@ -131,7 +132,7 @@ class _Trial:
     async def take(self, seed: Seed) -> None:
         async with self._asker.unit(seed.seed_id) as ask:
             distilled = await distil(seed, ask, self.plan)
-        self._funnel.add(distilled)
+        self._funnel.add(Found.of(distilled))
         for example in self._curator.curate(await self._kept(distilled), self._curation):
             self._examples.add(example)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from veridistill.calls.ask import Replies
 from veridistill.decide import CUT, NO_REFERENCE
 from veridistill.records import Verdict, Vote
-from veridistill.runs.sink import Found
+from veridistill.runs.found import Found
 
 FIRST = 20
 """Questions after which a build is looked at, once."""

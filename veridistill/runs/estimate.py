@@ -7,6 +7,8 @@ of a file are seldom like the rest. A build's first questions, as many as fill t
 others, because the order of their votes is not learned yet: they stand for themselves. All replies stay in the journal
 and are not paid for again.
 
+With `build.target` a build ends earlier: where the share of the sample that is kept says.
+
 The estimate covers needed calls only. Speculation (`build.speculation: idle`) adds calls on idle slots: few if the
 build fills the engine, most if there are fewer questions than slots.
 """
@@ -33,7 +35,8 @@ FIRST, SAMPLE = 10, 20
 """Lazy questions that are asked before anything is learned, and after."""
 AUDITED, CANARIES = 4, 4
 """How many of the other kinds are asked: audited questions cost several times more, and vary less."""
-Work = Callable[[Seed, UnitAsk], Awaitable[object]]
+Work = Callable[[Seed, UnitAsk], Awaitable[bool]]
+"""Asks what a question costs, and says whether anything is kept of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,11 @@ async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dic
     asker, total = serving.asker, len(found.seeds)
     asker.gate.speculation = "off"
     parts, start = _parts(serving, section, found), time.monotonic()
-    costs = [(part.scale, await _asked(asker, part)) for part in parts]
+    asked_parts = [(part.scale, await _asked(asker, part)) for part in parts]
     seconds = time.monotonic() - start
+    fraction = _fraction(section.target, sum(scale * one.kept for scale, one in asked_parts))
+    costs = [(scale * fraction, one.cost) for scale, one in asked_parts]
+    total = round(total * fraction)
     by_role: dict[str, float] = {}
     for scale, cost in costs:
         for role, num in cost.calls.items():
@@ -72,8 +78,8 @@ async def estimate(serving: Serving, section: BuildSection, found: Seeds) -> dic
     return {
         "questions": total,
         "sampled_questions": sample,
-        "audited_questions": questions[-1].total,
-        "canaries": planted.total,
+        "audited_questions": round(questions[-1].total * fraction),
+        "canaries": round(planted.total * fraction),
         "calls": round(calls),
         "prompt_tokens": round(sum(scale * sum(cost.prompt_tokens.values()) for scale, cost in costs)),
         "completion_tokens": round(
@@ -93,11 +99,12 @@ def _parts(serving: Serving, section: BuildSection, found: Seeds) -> list[Part]:
     """
     plan = serving.plan
 
-    async def question(seed: Seed, ask: UnitAsk) -> None:
-        await distil(seed, ask, plan)
+    async def question(seed: Seed, ask: UnitAsk) -> bool:
+        return bool((await distil(seed, ask, plan)).kept)
 
-    async def canary(seed: Seed, ask: UnitAsk) -> None:
+    async def canary(seed: Seed, ask: UnitAsk) -> bool:
         await canaries.plant(seed, canaries.other_than(seed, found.like(seed)), ask, plan)
+        return False
 
     whole = [
         s for s in found.seeds if section.asks == "exhaustive" or audited(s.seed_id, section.audit_share)
@@ -125,13 +132,25 @@ def _drawn(seeds: Sequence[Seed], num: int) -> list[Seed]:
     return heapq.nsmallest(num, seeds, key=place)
 
 
-async def _asked(asker: Asker, part: Part) -> Meter:
-    """What the drawn questions of a part cost."""
-    before = asker.meter.copy()
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the drawn questions of a part cost, and how many of them have a kept candidate."""
+
+    cost: Meter
+    kept: int
+
+
+async def _asked(asker: Asker, part: Part) -> Asked:
+    before, kept = asker.meter.copy(), 0
     async with aclosing(asker.map_units(part.drawn, lambda seed: seed.seed_id, part.work)) as stream:
-        async for _ in stream:
-            pass
-    return asker.meter.since(before)
+        async for one in stream:
+            kept += one
+    return Asked(asker.meter.since(before), kept)
+
+
+def _fraction(target: int | None, kept: float) -> float:
+    """The part of the questions that a target needs, of which all together would have `kept` kept."""
+    return min(1.0, target / kept) if target is not None and kept else 1.0
 
 
 def _fuller(width: int, sample: int, total: int) -> float:

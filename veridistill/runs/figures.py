@@ -4,7 +4,7 @@ same figures as lines for a terminal.
 Pure: `results` reads and writes the file. The statistics are `evaluation`'s.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from veridistill.calls.meter import Meter
 from veridistill.data.seeds import Seeds
 from veridistill.engines.base import Engine, EngineStats
 from veridistill.evaluation import paired, statistics, ttc
-from veridistill.records import Attempt, Domain, Problem
-from veridistill.runs.canaries import Canaries
-from veridistill.runs.funnel import Audit, Funnel
+from veridistill.records import Attempt, Problem
+from veridistill.runs.funnel import Counts, Funnel
+from veridistill.runs.target import Target
 from veridistill.training.rows import Curation
 
 OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")
@@ -28,10 +28,8 @@ class Built:
 
     seeds: Seeds
     selection: str
-    funnel: Funnel
-    domains: Mapping[Domain, Funnel]
-    audit: Audit
-    canaries: Canaries
+    counts: Counts
+    target: Target
     curation: Curation
     engine: Engine
     judge: Engine
@@ -43,13 +41,14 @@ def of_round(built: Built) -> dict[str, Any]:
 
 
 def _counts(built: Built) -> dict[str, Any]:
-    seeds, funnel, curation = built.seeds, built.funnel, built.curation
+    seeds, counts, curation = built.seeds, built.counts, built.curation
     return {
         "selection": built.selection,
-        **_of_funnel(funnel),
-        "domains": {name: _of_funnel(one) for name, one in built.domains.items()},
-        "audit": built.audit.summary(),
-        "canaries": built.canaries.summary(),
+        "stopped_at_target": built.target.num if built.target.reached else None,
+        **_of_funnel(counts.funnel),
+        "domains": {name: _of_funnel(one) for name, one in counts.domains.items()},
+        "audit": counts.audit.summary(),
+        "canaries": counts.canaries.summary(),
         "duplicate_seeds": seeds.num_duplicates,
         "near_duplicate_seeds": seeds.num_near_duplicates,
         "contaminated_seeds": seeds.num_contaminated,
@@ -131,6 +130,16 @@ def summary_lines(data: dict[str, Any]) -> str:
         return "nothing built yet"
     funnel, kept = data["funnel"], data["rounds"][-1]["questions_kept"]
     return f"{funnel['kept']} candidates kept, of {kept} of {funnel['seeds']} questions; no exam"
+
+
+def target_line(data: dict[str, Any]) -> str | None:
+    """Whether the latest build stopped at its target, or found too few questions for it; None where it had none."""
+    target, built = data["config"]["build"].get("target"), data["rounds"][-1]
+    if built.get("stopped_at_target"):
+        return f"stopped at its target of {built['stopped_at_target']:,}"
+    if target and built["questions_kept"] < target:
+        return f"kept {built['questions_kept']:,}, short of its target of {target:,}: there are no more questions"
+    return None
 
 
 def funnel_lines(funnel: dict[str, Any]) -> str:

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from veridistill.audit.shares import Clustered
-from veridistill.method import Distilled
-from veridistill.records import Verdict, Vote
+from veridistill.method import Plan
+from veridistill.records import Domain, Verdict, Vote
+from veridistill.runs.canaries import Canaries
+from veridistill.runs.found import Found
 
 
 @dataclass(slots=True)
@@ -40,12 +42,12 @@ class Funnel:
     votes: dict[str, Counter[str]] = field(default_factory=dict)
     questions_kept: int = 0
 
-    def add(self, distilled: Distilled) -> None:
+    def add(self, found: Found) -> None:
         self.seeds += 1
-        self.kept += len(distilled.kept)
-        self.questions_kept += bool(distilled.kept)
-        for judged in distilled.judged:
-            self._add_candidate(judged.verdict)
+        self.kept += len(found.kept)
+        self.questions_kept += bool(found.kept)
+        for verdict in found.verdicts:
+            self._add_candidate(verdict)
 
     def _add_candidate(self, verdict: Verdict) -> None:
         self.outcomes[verdict.outcome] += 1
@@ -131,8 +133,8 @@ class Tally:
     accepted: Clustered = field(default_factory=Clustered)
     stages: dict[str, StageTally] = field(default_factory=lambda: defaultdict(StageTally))
 
-    def add(self, distilled: Distilled, stages: Iterable[str]) -> None:
-        verdicts = [judged.verdict for judged in distilled.judged if judged.verdict.outcome != "skipped"]
+    def add(self, found: Found, stages: Iterable[str]) -> None:
+        verdicts = [verdict for verdict in found.verdicts if verdict.outcome != "skipped"]
         self.questions += 1
         self.candidates += len(verdicts)
         self.accepted.add(sum(verdict.passed for verdict in verdicts), len(verdicts))
@@ -160,16 +162,43 @@ class Audit:
     audited: Tally = field(default_factory=Tally)
     censored: Tally = field(default_factory=Tally)
 
-    def add(self, distilled: Distilled, audited: bool) -> None:
-        self.censored.add(distilled, self.stages)
-        if audited:
-            self.audited.add(distilled, self.stages)
+    def add(self, found: Found) -> None:
+        self.censored.add(found, self.stages)
+        if found.audited:
+            self.audited.add(found, self.stages)
 
     def summary(self) -> dict[str, Any] | None:
         """None when no question was audited."""
         if not self.audited.questions:
             return None
         return self.audited.summary() | {"censored": self.censored.summary()}
+
+
+@dataclass
+class Counts:
+    """All that a build counts, of all questions and by domain; fed in the seeds' order, so that a build that stops at its
+    target counts the questions up to there.
+    """
+
+    funnel: Funnel
+    domains: dict[Domain, Funnel]
+    audit: Audit
+    canaries: Canaries = field(default_factory=Canaries)
+
+    @classmethod
+    def of(cls, plan: Plan, domains: Iterable[Domain]) -> "Counts":
+        return cls(
+            Funnel(plan.stages, plan.votes),
+            {name: Funnel(plan.stages, plan.votes) for name in domains},
+            Audit((*plan.stages, *plan.extra_stages)),
+        )
+
+    def add(self, found: Found) -> None:
+        self.funnel.add(found)
+        self.domains[found.seed.domain].add(found)
+        self.audit.add(found)
+        for planted in found.planted:
+            self.canaries.add(planted)
 
 
 def _votes_of(stage: str, verdict: Verdict) -> list[Vote]:

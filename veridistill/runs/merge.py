@@ -16,7 +16,14 @@ from typing import Any
 
 from veridistill.calls.journal import SCHEMA, Journal
 from veridistill.config import Config, identity_differences
-from veridistill.data.rundir import forked_journals, journal_path, opened, stored_config, write_atomically
+from veridistill.data.rundir import (
+    forked_journals,
+    journal_path,
+    opened,
+    resumed_config,
+    stored_config,
+    write_atomically,
+)
 from veridistill.errors import ConfigError, Incomplete, RunLocked
 
 _COPY = """
@@ -36,11 +43,11 @@ async def merge(parts: Sequence[Path], out: Path) -> dict[str, Any]:
     `missing` the shards of the same division that were not given. Raises `ConfigError` for runs whose identity fields
     differ in more than seeds.shard, and `RunLocked` while a process works on a part or on `out`.
     """
-    configs = {part: stored_config(part) for part in parts}
+    configs = {part: _config(part) for part in parts}
     if out.resolve() in [part.resolve() for part in parts]:
         raise ConfigError(f"--out {out} is one of the runs to merge; name a new directory")
     whole = (
-        _whole(next(iter(configs.values()))) if not (out / "config.yaml").is_file() else stored_config(out)
+        _whole(next(iter(configs.values()))) if not (out / "config.yaml").is_file() else resumed_config(out)
     )
     for part, config in configs.items():
         _check_alike(part, config, out, whole)
@@ -61,6 +68,12 @@ def missing(shards: Sequence[str | None]) -> list[str]:
         return []
     cuts = {int(shard.partition("/")[2]) for shard in shards if shard}
     return [f"{n}/{cut}" for cut in sorted(cuts) for n in range(1, cut + 1) if f"{n}/{cut}" not in shards]
+
+
+def _config(part: Path) -> Config:
+    """Raises `ConfigError` for a directory without a run, and for settings that this version does not know."""
+    stored_config(part)
+    return resumed_config(part)
 
 
 def _whole(config: Config) -> Config:

@@ -18,16 +18,19 @@ from veridistill.data.rundir import RunDir
 from veridistill.data.seeds import Seeds
 from veridistill.engines import model_directory
 from veridistill.errors import BudgetReached, ConfigError, VeridistillError
-from veridistill.method import distil
+from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
 from veridistill.runs import canaries, figures, inputs, near_misses, quality, results
+from veridistill.runs.canaries import Planted
 from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
-from veridistill.runs.funnel import Audit, Funnel
+from veridistill.runs.found import Found
+from veridistill.runs.funnel import Counts, Funnel
 from veridistill.runs.session import Serving, Session, exam_roles, model_of, serving
-from veridistill.runs.sink import Found, Sink
+from veridistill.runs.sink import Sink
+from veridistill.runs.target import Target
 from veridistill.training import launcher
 from veridistill.training.job import Job, Origin
 
@@ -120,45 +123,51 @@ def problems(session: Session) -> list[Problem]:
 
 
 async def build(session: Session, serving: Serving, number: int) -> Funnel:
-    """Distil every question and write the round's tables and dataset.
+    """Distil every question, or as many as `build.target` needs, and write the round's tables and dataset.
 
     Raises `QualityLimit` after the first questions when most votes are invalid.
     """
-    found, plan, meter = questions(session), serving.plan, serving.asker.meter
-    funnel, planted = Funnel(plan.stages, plan.votes), canaries.Canaries()
-    domains = {name: Funnel(plan.stages, plan.votes) for name in found.domains}
-    audit, before = Audit((*plan.stages, *plan.extra_stages)), meter.new_tokens
-    share = canaries.share(session.config.build, plan)
+    section, plan, meter = session.config.build, serving.plan, serving.asker.meter
+    found, counts, before = questions(session), Counts.of(plan, questions(session).domains), meter.new_tokens
+    target = Target(section.target, section.speculation)
     early = Early(plan.stages, session.config.quality.max_invalid, serving.asker.journal)
     with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
 
         async def work(seed: Seed, ask: UnitAsk) -> Found:
             distilled = await distil(seed, ask, plan)
-            funnel.add(distilled)
-            domains[seed.domain].add(distilled)
-            audit.add(distilled, ask.exhaustive)
-            step.update(funnel.seeds, kept=funnel.kept, tokens=meter.new_tokens - before)
-            if canaries.chosen(seed.seed_id, share):
-                # From the questions of all shards, so that a canary is the same in a shard and in the merged run.
-                other = canaries.other_than(seed, found.like(seed))
-                planted.add(await canaries.plant(seed, other, ask, plan))
-            if (near := await near_misses.plant(distilled, share, ask, plan)) is not None:
-                planted.add(near)
-            return Found.of(distilled)
+            planted = await _planted(distilled, found, ask, plan, canaries.share(section, plan))
+            one = Found.of(distilled, ask.exhaustive, planted)
+            target.ended(one)
+            step.update(target.done, kept=target.kept, tokens=meter.new_tokens - before)
+            return one
 
-        async with (
-            Sink(session.run.round(number), serving) as sink,
-            aclosing(serving.asker.map_units(found.seeds, lambda seed: seed.seed_id, work)) as stream,
-        ):
+        opened = serving.asker.map_units(found.seeds, lambda seed: seed.seed_id, work, target.most_open)
+        async with Sink(session.run.round(number), serving) as sink, aclosing(opened) as stream:
             async for one in stream:
+                counts.add(one)
+                target.take(one)
                 await sink.add(one)
                 if (stopped := await early.add(one)) is not None:
                     raise quality.stopped(session, number, stopped)
-    built = figures.Built(
-        found, plan.selection, funnel, domains, audit, planted, sink.curation, serving.engine, serving.judge
-    )
+                if target.reached:
+                    break
+    built = figures.Built(found, plan.selection, counts, target, sink.curation, serving.engine, serving.judge)
     results.add_build(session.run, number, built)
-    return funnel
+    return counts.funnel
+
+
+async def _planted(
+    distilled: Distilled, found: Seeds, ask: UnitAsk, plan: Plan, share: float
+) -> tuple[Planted, ...]:
+    """The outcomes of the question's canary and near miss, if it was drawn for any."""
+    seed, planted = distilled.seed, []
+    if canaries.chosen(seed.seed_id, share):
+        # From the questions of all shards, so that a canary is the same in a shard and in the merged run.
+        other = canaries.other_than(seed, found.like(seed))
+        planted.append(await canaries.plant(seed, other, ask, plan))
+    if (near := await near_misses.plant(distilled, share, ask, plan)) is not None:
+        planted.append(near)
+    return tuple(planted)
 
 
 async def train(session: Session, number: int) -> None:

@@ -14,31 +14,17 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from veridistill.data import tables
 from veridistill.data.parquet import Writer, sync_directory
 from veridistill.data.rundir import RoundDir
-from veridistill.method import Distilled, generate, solve_prompt
-from veridistill.records import Candidate, Example, Seed, Verdict
+from veridistill.method import generate, solve_prompt
+from veridistill.records import Candidate, Example
+from veridistill.runs.found import Found
 from veridistill.runs.session import Serving
 from veridistill.training import rows
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is held of a distilled question until its rows are written: verdicts by index, and who is kept."""
-
-    seed: Seed
-    verdicts: tuple[Verdict, ...]
-    kept: frozenset[int]
-
-    @classmethod
-    def of(cls, distilled: Distilled) -> "Found":
-        verdicts = tuple(judged.verdict for judged in distilled.judged)
-        return cls(distilled.seed, verdicts, frozenset(candidate.index for candidate in distilled.kept))
 
 
 class Sink:
