@@ -1,7 +1,8 @@
 """A run is a directory: the paths of its files, its lock, and the rule by which it may be resumed.
 
-`config.yaml` holds the resolved configuration, `layout` which version made the run. The same command resumes a run. A change of an *identity* field is
-refused with the differences, since it would mix two experiments; a fork is a new run that reads the old journal.
+`config.yaml` holds the resolved configuration, `layout` which version made the run. The same command resumes a run. A
+change of an *identity* field is refused with the differences, since it would mix two experiments; a fork is a new run
+that reads the old journal.
 """
 
 import fcntl
@@ -118,8 +119,8 @@ def resumed_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         )
         raise ConfigError(
             f"{error}\n{path}: made by {made_by.maker}; veridistill {veridistill.__version__} cannot go on with these"
-            f" settings. To go on: {exactly}. What it holds can be read as it is: status, report, audit, and the tables in"
-            " rounds/"
+            f" settings. To go on: {exactly}. What it holds can be read as it is: status, report, audit, and the"
+            " tables in rounds/"
         ) from None
     return load(stored, overrides)
 

@@ -176,8 +176,9 @@ class Audit:
 
 @dataclass
 class Counts:
-    """All that a build counts, of all questions and by domain; fed in the seeds' order, so that a build that stops at its
-    target counts the questions up to there.
+    """All that a build counts, of all questions and by domain.
+
+    Fed in the seeds' order, so that a build that stops at its target counts the questions up to there.
     """
 
     funnel: Funnel
