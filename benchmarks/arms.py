@@ -29,10 +29,10 @@ from veridistill.runs import pipeline, results
 from veridistill.runs.session import Serving, Session, serving
 
 Right = Callable[[Seed, Candidate], bool]
-FIRST, BEST = "oracle", "soft"
+ORACLE, SOFT = "oracle", "soft"
 
 
-def add_first(right: Right) -> None:
+def add_oracle(right: Right) -> None:
     """Make `oracle` a selection of this process: candidates in order, up to the first well-formed one that is right."""
 
     async def first_right(seed: Seed, ask: Ask, plan: Plan) -> Selected:
@@ -45,10 +45,10 @@ def add_first(right: Right) -> None:
                 return judged, [candidate]
         return judged, []
 
-    method.SELECTIONS[FIRST] = first_right
+    method.SELECTIONS[ORACLE] = first_right
 
 
-def add_best(scores: Mapping[tuple[str, int], float]) -> None:
+def add_soft(scores: Mapping[tuple[str, int], float]) -> None:
     """Make `soft` a selection of this process: of a question's candidates the one with the highest score, if any."""
 
     async def best(seed: Seed, ask: Ask, plan: Plan) -> Selected:
@@ -57,7 +57,7 @@ def add_best(scores: Mapping[tuple[str, int], float]) -> None:
         judged = [Judged(one, Verdict(seed.seed_id, one.index, "skipped")) for one in drawn]
         return judged, sorted(scored, key=lambda one: -scores[seed.seed_id, one.index])[:1]
 
-    method.SELECTIONS[BEST] = best
+    method.SELECTIONS[SOFT] = best
 
 
 def selecting(served: Serving, selection: str) -> Serving:
@@ -88,13 +88,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.labels:
         known = labels_file.load(options.labels).candidates
-        add_first(lambda seed, candidate: known.get((seed.seed_id, candidate.index), False))
+        add_oracle(lambda seed, candidate: known.get((seed.seed_id, candidate.index), False))
     else:
-        add_best(read_scores(options.scores))
+        add_soft(read_scores(options.scores))
     stored_config(options.run)
     config = configuration.load(options.run / "config.yaml", options.sets)
     with opened(options.fork, config, forked_journals(options.run)) as run:
-        asyncio.run(built(Session(run, Progress(run.path, "auto")), FIRST if options.labels else BEST))
+        asyncio.run(built(Session(run, Progress(run.path, "auto")), ORACLE if options.labels else SOFT))
         json.dump(results.read(run)["funnel"], sys.stdout)
 
 

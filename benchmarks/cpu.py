@@ -2,7 +2,8 @@
 
     python benchmarks/cpu.py --model DIR --vllm-python PYTHON --json benchmarks/results/cpu.json
 
-Each engine is a process of its own, one after another, in bfloat16 unless `--dtype` says otherwise, with all cores.
+Each engine is a process of its own, one after another, in bfloat16 unless `--dtype` says otherwise, with all cores;
+`local` is measured in float32 too.
 At each width (sequences decoded together) it answers `width` prompts of about `--prompt` tokens twice: with one token
 each, which is the prompt rate, and with `--length` tokens each; the decode rate is that of the tokens after the
 first. Every prompt begins differently, so that no engine can reuse another prompt's state. `judges` is what a cascade
@@ -31,7 +32,9 @@ from veridistill.records import Message, Messages, Sampling
 
 ROOT = Path(__file__).parent.parent
 SAMPLING = Sampling(0.7, 0.95, 0, 0)
-ENGINES = ("generate", "local", "vllm")
+FLOAT32 = "local_float32"
+"""`local` whatever `--dtype` says, so that both dtypes are measured in one run."""
+ENGINES = ("generate", "local", FLOAT32, "vllm")
 _SENTENCE = (
     "a train leaves with seven boxes of red apples and twice as many green ones; how much do they cost"
 )
@@ -148,7 +151,8 @@ def _generate(path: str, dtype: str, width: int) -> Ask:
 def process(name: str, width: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure in a process that ends, and with it its memory."""
     python = arguments.vllm_python if name == "vllm" else sys.executable
-    command = [python, __file__, "--engine", name, "--model", arguments.model, "--dtype", arguments.dtype]
+    engine, dtype = ("local", "float32") if name == FLOAT32 else (name, arguments.dtype)
+    command = [python, __file__, "--engine", engine, "--model", arguments.model, "--dtype", dtype]
     command += ["--width", str(width), "--rounds", str(arguments.rounds)]
     command += ["--prompt", str(arguments.prompt), "--length", str(arguments.length)]
     command += ["--questions", str(arguments.questions)]

@@ -267,7 +267,12 @@ def ray(found: Json) -> str:
 
 
 def cpu(found: Json) -> str:
-    names = {"generate": "transformers' `generate`", "local": "`local`", "vllm": "vLLM's CPU build"}
+    names = {
+        "generate": "transformers' `generate`",
+        "local": "`local`",
+        "local_float32": "`local` in float32",
+        "vllm": "vLLM's CPU build",
+    }
     rows = [
         (
             one["width"],
@@ -282,12 +287,14 @@ def cpu(found: Json) -> str:
     ratios = [one for one in found["results"] if "local_to_vllm_decode" in one]
     widths = ", ".join(str(one["width"]) for one in ratios)
 
-    def over(what: str) -> str:
-        return ", ".join(f"{one[f'local_to_vllm_{what}']:.2f}" for one in ratios)
+    def over(other: str, what: str) -> str:
+        return ", ".join(f"{one[f'local_to_{other}_{what}']:.2f}" for one in ratios)
 
     return table(head, rows) + (
-        f"\nTokens a second. `local` beside vLLM at {widths} sequences: decoding {over('decode')} times as fast,"
-        f" judges' prompts {over('judges')}, other prompts {over('prompt')}.\n"
+        f"\nTokens a second. At {widths} sequences `local` decodes {over('vllm', 'decode')} times as fast as"
+        f" vLLM, and reads judges' prompts {over('vllm', 'judges')} and other prompts {over('vllm', 'prompt')} times"
+        f" as fast. In bfloat16 it decodes {over('local_float32', 'decode')} times as fast as in float32, and reads"
+        f" prompts {over('local_float32', 'prompt')} times as fast.\n"
     )
 
 

@@ -23,7 +23,7 @@ import public
 import yaml
 from steps import VERIDISTILL, StepFailed, Steps
 
-from veridistill.data.rundir import read_json, write_json
+from veridistill.data.rundir import read_json, stored_config, write_json
 from veridistill.data.tables import CANDIDATES
 
 ARMS = ("cascade", "unfiltered", "soft", "oracle")
@@ -160,9 +160,10 @@ def judges(study: Study) -> None:
 def scores(study: Study) -> None:
     """How likely the judge finds a yes, for each candidate: what `soft_verdicts` measures."""
     script = Path(__file__).with_name("soft_verdicts.py")
-    config = yaml.safe_load((study.folder / "run.yaml").read_text(encoding="utf-8"))
+    config = stored_config(study.build)
+    judge = (config.judge.model or config.model).path
     command = [sys.executable, str(script), "--run", str(study.build), "--labels", str(study.labels)]
-    command += ["--model", config["model"]["path"], "--scores", str(study.file("scores"))]
+    command += ["--model", judge, "--scores", str(study.file("scores"))]
     study.steps.do("scores", command, study.folder / "soft.json")
 
 

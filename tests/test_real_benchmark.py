@@ -1,20 +1,24 @@
 """The study on real models: what it hands to a run, who is trained on what, and its tables."""
 
+import ast
+import asyncio
 import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tests.harness import make_plan, make_seeds
+from veridistill import method
 from veridistill.config import SeedsSection
 from veridistill.data import seeds
 from veridistill.data.tables import CandidateRow, VoteRow
 from veridistill.evaluation.benchmarks import load
-from veridistill.records import Outcome
+from veridistill.records import Completion, Outcome
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 MODULES = ("markdown", "arms", "soft_verdicts", "steps", "public", "measured", "real_figures", "real")
@@ -137,6 +141,45 @@ def test_arms_get_equally_many_examples(
     found = parts.measured.equally_many(["a", "b", "c", "d"], candidates, RIGHT, scores, most)
     highest = {1: ["b"], 2: ["a", "b"], 60: ["a", "b", "d"]}[min(most, kept or most)]
     assert found == expected | {"soft": highest}
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_takes_from_another_is_there(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (BENCHMARKS / f"{node.module}.py").is_file():
+            tree = ast.parse((BENCHMARKS / f"{node.module}.py").read_text(encoding="utf-8"))
+            stored = {
+                one.id
+                for one in ast.walk(tree)
+                if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            }
+            defined = {one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+            imported = {
+                one.name for part in tree.body if isinstance(part, ast.ImportFrom) for one in part.names
+            }
+            assert {one.name for one in node.names} <= stored | defined | imported
+
+
+def test_the_likeliest_yes_is_kept(parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method, "SELECTIONS", dict(method.SELECTIONS))
+    parts.arms.add_soft({("seed-0", 0): -1.0, ("seed-0", 2): 3.0, ("seed-0", 3): 2.0})
+    asked: list[tuple[Any, ...]] = []
+
+    async def ask(role: str, path: tuple[Any, ...], *_: Any) -> Completion:
+        asked.append((role, *path))
+        return Completion("It is 4.", "stop", 1, 1)
+
+    kept = [
+        [
+            one.index
+            for one in asyncio.run(method.distil(seed, cast(Any, ask), make_plan(4, selection="soft"))).kept
+        ]
+        for seed in make_seeds(2)
+    ]
+    assert kept == [[2], []]
+    assert asked == [("solve", f"seed-{seed}", index) for seed in range(2) for index in range(4)], (
+        "nothing is judged"
+    )
 
 
 def test_scores_are_measured_by_their_order(parts: SimpleNamespace) -> None:

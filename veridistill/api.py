@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import veridistill
-from veridistill import config as configuration
-from veridistill.config import ALIASES, Config
+from veridistill.config import ALIASES
 from veridistill.data.meanings import TABLES
 from veridistill.data.rundir import (
     RunDir,
+    chosen_config,
     forked_journals,
     opened,
     read_json,
@@ -178,7 +177,9 @@ def _done(
     folder = Path(out)
     given = _given(seeds, folder)
     named = {"model": model, "seeds": given.path, **settings}
-    chosen = _chosen(config, folder, {name: value for name, value in named.items() if value is not None})
+    fields = _flat({name: value for name, value in named.items() if value is not None})
+    overrides = [f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in fields]
+    chosen = chosen_config(config, folder, overrides)
     with opened(folder, chosen, forked_journals(Path(fork)) if fork is not None else ()) as run_dir:
         if given.text is not None:
             write_atomically(Path(str(given.path)), given.text)
@@ -188,19 +189,6 @@ def _done(
 
 
 # --- settings -------------------------------------------------------------------------------------------------
-
-
-def _chosen(config: str | Path | None, out: Path, named: Mapping[str, Any]) -> Config:
-    """The configuration by the command's rule, with the settings on top."""
-    overrides = [
-        f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in _flat(named)
-    ]
-    if config is None and (out / "config.yaml").is_file():
-        return configuration.load(out / "config.yaml", overrides)
-    names_a_model = any(override.startswith("model") for override in overrides)
-    if config == "lab" or (config is None and not names_a_model):
-        return configuration.load(Path(veridistill.__file__).parent / "lab" / "demo.yaml", overrides)
-    return configuration.load(Path(config) if config is not None else None, overrides)
 
 
 def _flat(named: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -64,6 +64,8 @@ def test_an_older_run_with_settings_that_are_gone_is_read_and_not_resumed(
     assert f"{run / 'config.yaml'}:1: unknown key judge.lenient" in message
     assert told.replace("0.1.0", veridistill.__version__) in message
     assert "can be read as it is: status, report, audit" in message
+    with pytest.raises(ConfigError, match="cannot go on"):
+        veridistill.build(out=run, votes=3)
     assert ("pip install 'veridistill==0.0.9'" in message) is (version is not None)
     for args in (("build", "-d", run), ("merge", run, "--out", tmp_path / "all")):
         done = command(*args)

@@ -11,11 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-import veridistill
-from veridistill import config as configuration
 from veridistill.config import ALIASES, Config
 from veridistill.config.values import listed
-from veridistill.data.rundir import forked_journals, opened, resumed_config
+from veridistill.data.rundir import chosen_config, forked_journals, names_a_model, opened
 from veridistill.errors import ConfigError
 
 ConfigFile = Annotated[
@@ -85,15 +83,10 @@ def session(
 
 
 def load(config: str | None, out: Path, overrides: list[str]) -> Config:
-    """The named file; else the run's own configuration; else the defaults if a model is named, or the lab's."""
-    if config is None and (out / "config.yaml").is_file():
-        return resumed_config(out, overrides)
-    names_a_model = any(override.startswith("model") for override in overrides)
-    if config is None and not names_a_model:
+    """The configuration by `chosen_config`; says so when nobody named one."""
+    if config is None and not (out / "config.yaml").is_file() and not names_a_model(overrides):
         note("no configuration and no model were named: running the lab's demonstration")
-    if config == "lab" or (config is None and not names_a_model):
-        return configuration.load(Path(veridistill.__file__).parent / "lab" / "demo.yaml", overrides)
-    return configuration.load(Path(config) if config else None, overrides)
+    return chosen_config(config, out, overrides)
 
 
 def overrides(sets: list[str] | None, short: dict[str, Any]) -> list[str]:

@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from veridistill.cli import common
 from veridistill.cli.common import Json
+from veridistill.config.values import listed
 from veridistill.data.rundir import RunDir, stored_config, write_atomically
 from veridistill.errors import ConfigError
 
@@ -78,8 +79,8 @@ def _kinds(text: str) -> list[Any]:
     from veridistill.runs.export import What
 
     known = get_args(What)
-    named = [part.strip() for part in text.split(",") if part.strip()]
+    named = [part for part in listed(text) if part]
     if not named or (unknown := [name for name in named if name not in known]):
         found = ", ".join(unknown) if named else "nothing"
         raise ConfigError(f"--what {text}: choose among {', '.join(known)} (found {found})")
-    return cast(list[Any], named)
+    return named

@@ -125,6 +125,22 @@ def resumed_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return load(stored, overrides)
 
 
+def chosen_config(named: str | Path | None, path: Path, overrides: Sequence[str] = ()) -> Config:
+    """What a command goes by: the named file; else that of the run at `path`; else the defaults if a model is named.
+
+    Without any of them, and for the name `lab`, the lab's.
+    """
+    if named is None and (path / "config.yaml").is_file():
+        return resumed_config(path, overrides)
+    if named == "lab" or (named is None and not names_a_model(overrides)):
+        return load(Path(veridistill.__file__).parent / "lab" / "demo.yaml", overrides)
+    return load(Path(named) if named else None, overrides)
+
+
+def names_a_model(overrides: Sequence[str]) -> bool:
+    return any(override.startswith("model") for override in overrides)
+
+
 @contextmanager
 def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator[RunDir]:
     """Create or resume the run at `path`, locked for this process.

@@ -1,11 +1,11 @@
 """A comparison as sections of sentences and tables: the same on a terminal and on a page.
 
-Pure. Every number is formatted here, and every text stays as it is: `text` cuts it to a line, `page` escapes it.
+Pure. Every number is formatted here or in `exam_words`, and every text stays as it is: `text` cuts it to a line, and
+`page` escapes it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from veridistill.report.values import (
@@ -21,30 +21,11 @@ from veridistill.report.values import (
     share,
 )
 from veridistill.runs.diff import Diff
-from veridistill.runs.diff.exams import Exams, Flip
+from veridistill.runs.diff.exam_words import difference, exam_sections, models
 from veridistill.runs.diff.judges import Agreement, Verdicts
 from veridistill.runs.diff.kept import Change, Questions
+from veridistill.runs.diff.section import Reading, Section, of_all
 from veridistill.runs.diff.sides import Side
-
-_EXAMS = {"base": "before training", "after": "after training"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Texts to read beside one another: a question and the answers to it."""
-
-    title: str
-    texts: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading, sentences, tables, and texts that only a page has room for."""
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    readings: tuple[Reading, ...] = field(default=())
 
 
 def sections(diff: Diff) -> list[Section]:
@@ -56,7 +37,7 @@ def sections(diff: Diff) -> list[Section]:
         _cost(diff.a, diff.b),
         _questions(diff),
         _verdicts(diff),
-        *_exams(diff),
+        *exam_sections(diff.exams),
     ]
 
 
@@ -69,7 +50,7 @@ def headline(diff: Diff) -> str:
         )
     last = diff.exams[-1] if diff.exams else None
     if last is not None and last.difference is not None:
-        return f"{_models(last)}: {_difference(last)}"
+        return f"{models(last)}: {difference(last)}"
     found = diff.questions
     assert found is not None
     return (
@@ -239,11 +220,7 @@ def _changes(found: Questions) -> Iterator[Table]:
         if changes := found.changes[name]:
             rows = tuple((one.seed_id, _indices(one.a), _indices(one.b), one.question) for one in changes)
             header = ("question", "A's candidate", "B's candidate", "text")
-            yield Table(_of_all(caption, len(changes), getattr(found, counted)), header, rows)
-
-
-def _of_all(caption: str, shown: int, num: int) -> str:
-    return f"{caption}: {count(num)}" + (f", of which {shown} are listed" if shown < num else "")
+            yield Table(of_all(caption, len(changes), getattr(found, counted)), header, rows)
 
 
 def _indices(kept: Mapping[int, str]) -> str:
@@ -307,83 +284,3 @@ def _agreement(name: str, one: Agreement) -> tuple[str, ...]:
     counts = (one.num, one.both, one.a_only, one.b_only, one.neither)
     kappa = NONE if one.kappa is None else f"{one.kappa:.2f}".replace("-", "\N{MINUS SIGN}")
     return name, *map(count, counts), share(one.both + one.neither, one.num), between(one.agreed), kappa
-
-
-# --- exams ------------------------------------------------------------------------------------------------------
-
-
-def _exams(diff: Diff) -> list[Section]:
-    if not diff.exams:
-        without = ", ".join(name for name in ("A", "B"))
-        return [
-            Section("Problems", (f"There is no exam that can be compared: {without} do not both have one.",))
-        ]
-    return [_exam(one) for one in diff.exams]
-
-
-def _models(found: Exams) -> str:
-    if found.a == found.b:
-        return f"The models {_EXAMS[found.a]}"
-    return f"A's model {_EXAMS[found.a]} and B's {_EXAMS[found.b]}"
-
-
-def _exam(found: Exams) -> Section:
-    title = f"Problems: {_models(found)[0].lower()}{_models(found)[1:]}"
-    if not found.common:
-        return Section(title, ("The exams share no problem.", *_left_out(found)))
-    sentences = (
-        f"{count(found.common)} problems are in both exams. B's model solves {count(found.won)} of them more often than"
-        f" A's, {count(found.lost)} less often, and {count(found.even)} as often.",
-        *_left_out(found),
-        _difference(found),
-    )
-    return Section(title, sentences, (*_benchmarks(found), *_flips(found)))
-
-
-def _left_out(found: Exams) -> Iterator[str]:
-    if found.in_a_only or found.in_b_only:
-        yield f"{count(found.in_a_only)} problems are in A's exam alone, {count(found.in_b_only)} in B's."
-    if found.changed:
-        yield f"{count(found.changed)} have the same id and another text or reference, and are left out."
-
-
-def _difference(found: Exams) -> str:
-    one = found.difference
-    if one is None:
-        return "No problem was graded in both exams."
-    words = f"pass@1 {decimal(one['before'])} % in A, {decimal(one['after'])} % in B: {_signed(one['mean'])} points"
-    if one["low"] is None:
-        return f"{words}, too few problems for an interval."
-    words += f", 95 % interval [{_signed(one['low'])}, {_signed(one['high'])}]"
-    if one["method"] == "rule_of_three":
-        words += " (all differences equal: rule of three)"
-    return words + (": no difference is shown." if one["low"] <= 0 <= one["high"] else ".")
-
-
-def _benchmarks(found: Exams) -> Iterator[Table]:
-    rows = tuple((name, *_points(one)) for name, one in found.benchmarks.items() if one)
-    if len(rows) > 1:
-        header = ("benchmark", "problems", "A", "B", "B − A", "95 % interval")
-        yield Table("pass@1 by benchmark", header, rows)
-
-
-def _points(one: Mapping[str, Any]) -> tuple[str, ...]:
-    interval = NONE if one["low"] is None else f"[{_signed(one['low'])}, {_signed(one['high'])}]"
-    mean = decimal(one["before"]), decimal(one["after"]), _signed(one["mean"])
-    return count(one["num_problems"]), *mean, interval
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + decimal(value)
-
-
-def _flips(found: Exams) -> Iterator[Table]:
-    for name, num in (("won", found.won), ("lost", found.lost)):
-        if flips := found.flips[name]:
-            caption = _of_all(f"Problems {name} by B", len(flips), num)
-            yield Table(caption, ("problem", "A right", "B right", "text"), tuple(_flip_rows(flips)))
-
-
-def _flip_rows(flips: Sequence[Flip]) -> Iterator[tuple[str, ...]]:
-    for one in flips:
-        yield f"{one.benchmark}/{one.problem_id}", f"{one.a:.0f} %", f"{one.b:.0f} %", one.question
