@@ -232,19 +232,10 @@ OWN = {function.__name__: function for function in (base, build, judges, scores,
 
 
 def perform(study: Study, phase: str) -> None:
-    own = {
-        "base": base,
-        "build": build,
-        "judges": judges,
-        "scores": scores,
-        "ttc": ttc,
-        "votes": votes,
-        "others": others,
-    }
     if phase in ARMS:
         arm(study, phase)
     else:
-        own[phase](study)
+        OWN[phase](study)
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -9,11 +9,17 @@ from veridistill.training.job import Job
 from veridistill.training.steps import micro_batch
 
 
-def arguments(job: Job, steps: int, place: Literal["cpu", "cuda"], known: Collection[str]) -> dict[str, Any]:
+def arguments(
+    job: Job,
+    steps: int,
+    place: Literal["cpu", "cuda"],
+    products: Literal["float32", "bfloat16"],
+    known: Collection[str],
+) -> dict[str, Any]:
     """Keyword arguments of `trl.SFTConfig`, whose field names are `known`.
 
     Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or
-    shuffled. On a GPU the float32 weights are multiplied in bfloat16 (autocast).
+    shuffled. The weights are float32; `products` is the dtype in which they are multiplied (autocast).
     """
     section, micro, gpu = job.section, micro_batch(job.section), place == "cuda"
     return {
@@ -32,7 +38,7 @@ def arguments(job: Job, steps: int, place: Literal["cpu", "cuda"], known: Collec
         "weight_decay": section.weight_decay,
         "max_grad_norm": section.clip,
         "seed": section.seed,
-        "bf16": gpu,
+        "bf16": products == "bfloat16",
         "use_cpu": not gpu,
         "dataloader_pin_memory": gpu,
         "save_strategy": "steps",

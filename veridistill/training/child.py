@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veridistill.data.tables import EXAMPLES
+from veridistill.engines.dtype import fastest
 from veridistill.errors import ConfigError, missing_extra
 from veridistill.training import checkpoints
 from veridistill.training.arguments import arguments
@@ -66,10 +67,11 @@ def fit(job: Job, report: Report) -> None:
     _check_packages()
     place = _place(job)
     model, tokenizer, storage = _load(job)
+    products = fastest("gpu" if place == "cuda" else "cpu", model.num_parameters() * storage.itemsize)
     dataset, counts = _dataset(job, stop_ids(model, tokenizer))
     # The trainer sets both configs to the tokenizer's ids; the saved model must say what its base says.
     configs = copy.deepcopy((model.config, model.generation_config))
-    trainer = _trainer(job, place, model, tokenizer, dataset, report)
+    trainer = _trainer(job, place, products, model, tokenizer, dataset, report)
     checkpoint = checkpoints.last_whole(job.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.config, model.generation_config = configs
@@ -139,7 +141,13 @@ def _dataset(job: Job, stops: Sequence[int]) -> tuple[Any, Rows]:
 
 
 def _trainer(
-    job: Job, place: Literal["cpu", "cuda"], model: Any, tokenizer: Any, dataset: Any, report: Report
+    job: Job,
+    place: Literal["cpu", "cuda"],
+    products: Literal["float32", "bfloat16"],
+    model: Any,
+    tokenizer: Any,
+    dataset: Any,
+    report: Report,
 ) -> Any:
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
@@ -148,7 +156,7 @@ def _trainer(
     steps = num_steps(job.section, len(lengths))
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(**arguments(job, steps, place, SFTConfig.__dataclass_fields__)),
+        args=SFTConfig(**arguments(job, steps, place, products, SFTConfig.__dataclass_fields__)),
         train_dataset=dataset.select(order(lengths, steps, job.section.batch_size, job.section.seed)),
         processing_class=tokenizer,
         callbacks=[_callback(job, steps, report)],
