@@ -46,7 +46,8 @@ def cascade(found: Json, path: Path) -> None:
         labels = list(names.values())
         axes.barh(labels, prompt, color=BLUE, label="prompt")
         bars = axes.barh(labels, completion, left=prompt, color=ORANGE, label="completion")
-        axes.bar_label(bars, [f" {cost['tokens'] / costs[0]['tokens']:.0%}" for cost in costs])
+        shares = [f"{100 * cost['tokens'] / costs[0]['tokens']:.0f} %" for cost in costs]
+        axes.bar_label(bars, shares, padding=6)
         axes.margins(x=0.1)
         axes.invert_yaxis()
         axes.set_xlabel("million tokens, the same candidates kept")
@@ -63,7 +64,8 @@ def occupancy(found: Json, path: Path) -> None:
             for name, colour in (("off", ORANGE), ("idle", BLUE)):
                 points = one["occupancy"][name]
                 axes.plot([at for at, _ in points], [used for _, used in points], color=colour, label=name)
-            axes.set_title(f"{size.replace('x', ' questions, ')} slots")
+            questions, slots = map(int, size.split("x"))
+            axes.set_title(f"{questions:,} questions, {slots:,} slots")
             axes.set_xlabel("simulated seconds")
             axes.set_ylim(0, 1.05)
         panels[0].set_ylabel("share of slots in use")
