@@ -32,7 +32,6 @@ from veridistill.records import Candidate, Seed
 from veridistill.runs import inputs
 from veridistill.runs.ablate import Source, source
 
-FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "cascade.svg"
 QUICK_QUESTIONS = 40
 
 Keeps = Callable[[Seed, Ask, Plan], Awaitable[list[int]]]
@@ -177,29 +176,6 @@ def table(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def plot(data: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    names, costs = list(data["policies"]), list(data["policies"].values())
-    whole = data["policies"]["exhaustive"]["tokens"]
-    figure, axes = pyplot.subplots(figsize=(7, 2.6), layout="constrained")
-    prompt = [cost["prompt_tokens"] / 1e6 for cost in costs]
-    completion = [cost["completion_tokens"] / 1e6 for cost in costs]
-    labels = [NAMES[name] for name in names]
-    axes.barh(labels, prompt, color="#9ec5b8", label="prompt")
-    bars = axes.barh(labels, completion, left=prompt, color="#1b7f64", label="completion")
-    axes.bar_label(bars, [f" {cost['tokens'] / whole:.0%}" for cost in costs])
-    axes.invert_yaxis()
-    axes.set_xlabel("million tokens, the same candidates kept")
-    axes.legend(frameon=False, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-
-
 def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:
     """Build the lab's questions, everything asked; the same command resumes it."""
     options = ["--limit", str(limit), "-o", "build.asks=exhaustive", "-o", "build.extra_stages=[simple]"]
@@ -216,7 +192,6 @@ def main() -> None:
     parser.add_argument("--scripted", action="store_true", help="make it with the scripted engine")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_QUESTIONS} questions")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--plot", type=Path, default=FIGURE, help="the figure (SVG); not with --quick")
     options = parser.parse_args()
     limit = QUICK_QUESTIONS if options.quick else options.limit
     run = options.run or exhaustive_run(Path(f"runs/cascade-{limit}"), limit, options.scripted)
@@ -226,8 +201,6 @@ def main() -> None:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    if not options.quick:
-        plot(data, options.plot)
     if not data["same_kept_set"]:
         sys.exit("the policies kept different candidates")
 

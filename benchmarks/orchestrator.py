@@ -46,7 +46,6 @@ from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Completion, Messages, Sampling, Seed, TokenIds
 
 CHECKOUT = Path(__file__).absolute().parent.parent
-FIGURE = CHECKOUT / "docs" / "figures" / "occupancy.svg"
 STAGES = ("cycle_consistency", "factuality", "correctness")
 SAMPLING = Sampling(0.8, 0.95, 0, 32768)
 LENGTHS = Script(tokens=200, sigma=0.8, slots=1 << 20)
@@ -390,27 +389,6 @@ def table(data: dict[str, Any]) -> str:
     )
 
 
-def plot(data: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, len(data["makespan"]), figsize=(9, 2.8), layout="constrained")
-    for axes, (size, found) in zip(panels, data["makespan"].items(), strict=True):
-        for name, colour in (("off", "#b0b7bd"), ("idle", "#1b7f64")):
-            points = found["occupancy"][name]
-            axes.plot([at for at, _ in points], [used for _, used in points], color=colour, label=name)
-        axes.set_title(f"{size.replace('x', ' questions, ')} slots", fontsize=10)
-        axes.set_xlabel("simulated seconds")
-        axes.set_ylim(0, 1.05)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("share of slots in use")
-    panels[-1].legend(frameon=False, title="speculation")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-
-
 def note(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -419,7 +397,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller sizes")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--plot", type=Path, default=FIGURE, help="occupancy (SVG); not with --quick")
     parser.add_argument("--folder", type=Path, help="on a local disk; default: a temporary directory")
     parser.add_argument("--against", type=Path, help="another checkout, whose own benchmark is run by turns")
     parser.add_argument("--calls", type=int, default=100_000, help="with --against: calls of each run")
@@ -439,8 +416,6 @@ def main() -> None:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    if not options.quick and not options.against:
-        plot(data, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, with nothing well-formed, without an exam, and in full; `docs/results.md` is exact."""
+"""Whole runs: what they leave, with nothing well-formed, without an exam, and in full; `docs/evaluation.md` is exact."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.commands import Done, kept, questions, results, script, settings, ver
 from veridistill.runs import pipeline
 from veridistill.training.job import Job, Progress, TrainResult
 
-DOCS = Path(__file__).parents[2] / "docs" / "results.md"
+DOCS = Path(__file__).parents[2] / "docs" / "evaluation.md"
 # Named by what they hold, or described elsewhere: not documented key by key.
 OPEN = ("config", "versions")
 
@@ -151,11 +151,12 @@ def test_faults_in_a_problems_file_are_reported_before_anything_is_kept(tmp_path
     assert done.code == 0
 
 
-# --- docs/results.md ----------------------------------------------------------------------------------------
+# --- docs/evaluation.md ----------------------------------------------------------------------------------------
 
 
 def documented() -> set[str]:
-    rows = [line for line in DOCS.read_text(encoding="utf-8").split("\n") if line.startswith("| `")]
+    section = DOCS.read_text(encoding="utf-8").split("\n## results.json\n")[1]
+    rows = [line for line in section.split("\n") if line.startswith("| `")]
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 

@@ -124,7 +124,7 @@ def decode_cases(tests: str) -> Cases | Asserts:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"{where}: not valid tests of a program ({fault[:300]}); see docs/sandbox.md"
+            f"{where}: not valid tests of a program ({fault[:300]}); see docs/grading.md"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """`results.json`: one object a program can read, kept up to date as the steps of a run end.
 
-Its content is described in `docs/results.md`. Each function merges the figures of one step into the file, which is
+Its content is described in `docs/evaluation.md`. Each function merges the figures of one step into the file, which is
 replaced atomically. `figures` computes them.
 """
 

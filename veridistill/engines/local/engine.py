@@ -164,7 +164,7 @@ def _context(max_model_len: int | None, checkpoint: Checkpoint) -> int:
 def _is_tiny(model: Any) -> bool:
     """Whether CPU threads would wait for one another more than they compute.
 
-    At a million parameters two threads gave 703 tokens/s where one gave 7,184 (docs/lab.md), batch 128.
+    At a million parameters two threads gave 703 tokens/s where one gave 7,184 (docs/measurements.md), batch 128.
     """
     return bool(model.device.type == "cpu" and sum(p.numel() for p in model.parameters()) < _TINY)
 
