@@ -18,7 +18,7 @@ from veridistill.errors import ConfigError, QualityLimit
 def solve(
     question: Annotated[str, typer.Argument(help="The question, or - to read it from stdin.")],
     config: Annotated[
-        str | None, typer.Option(help="YAML file with the model and its settings, or `lab`.")
+        str | None, typer.Option(help="Preset, or YAML file, with the model and its settings.")
     ] = None,
     sets: Sets = None,
     model: Model = None,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from veridistill import config as configuration
 from veridistill.cli import common
 from veridistill.cli.common import (
     DEFAULT_OUT,
@@ -149,7 +148,7 @@ def evaluate(
     }  # fmt: skip
     if config is None and model is None and not (out / "config.yaml").is_file():
         raise ConfigError(
-            f"{out}: not a run directory; name the model to evaluate: --model PATH, or `lab`, or a YAML file"
+            f"{out}: not a run directory; name the model to evaluate: --model PATH, or a preset, or a YAML file"
         )
     with common.session(config, out, sets, short, None, quiet) as session:
         section = session.config.evaluation
@@ -185,20 +184,3 @@ def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
         print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
     if found.get("funnel"):
         print(figures.funnel_lines(found["funnel"]))
-
-
-def init(
-    file: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("veridistill.yaml"),
-    sets: Sets = None,
-    model: Model = None,
-    seeds: Seeds = None,
-) -> None:
-    """Write a configuration file with every field, its default and its meaning."""
-    if file.exists():
-        raise ConfigError(f"{file}: exists already; name another file, or remove it")
-    text = configuration.template(common.overrides(sets, {"model": model, "seeds": seeds}))
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-    print(file)

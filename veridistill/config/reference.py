@@ -3,6 +3,8 @@
 import inspect
 import json
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -13,13 +15,20 @@ from veridistill.config.loading import load
 from veridistill.config.sections import ALIASES, Config, Section
 
 
-def template(overrides: Sequence[str] = ()) -> str:
-    """A configuration as YAML, each field with its meaning, its kind and its value."""
-    config = load(None, overrides)
-    return (
-        "# Every field with its default. Identity fields fix what is kept; runtime fields only cost and place.\n"
-        + ("\n".join(_template_lines(config, 0)) + "\n")
-    )
+def template(overrides: Sequence[str] = (), source: Path | None = None) -> str:
+    """A configuration as YAML, each field with its meaning, its kind and its value: the defaults, or those of a file.
+
+    The comments at the file's head come first.
+    """
+    config = load(source, overrides)
+    head = [*_head(source), "#"] if source else []
+    head.append("# Every field. Identity fields fix what is kept; runtime fields only cost and place.")
+    return "\n".join([*head, *_template_lines(config, 0)]) + "\n"
+
+
+def _head(source: Path) -> list[str]:
+    lines = source.read_text(encoding="utf-8").split("\n")
+    return list(takewhile(lambda line: line.startswith("#"), lines))
 
 
 def _template_lines(section: BaseModel, depth: int) -> Iterator[str]:
