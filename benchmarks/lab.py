@@ -32,7 +32,7 @@ from veridistill.runs import pipeline, results
 from veridistill.runs import quality as limits
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": ORACLE}
 """Each arm is a selection of `method.SELECTIONS`; the first arm's journal serves the others."""
 QUICK = (

@@ -27,7 +27,7 @@ from veridistill.lab import world
 from veridistill.report.progress import Progress
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 
 
 async def answered_all(session: Session, limit: int) -> list[ttc.Answered]:

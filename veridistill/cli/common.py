@@ -20,6 +20,7 @@ from veridistill.errors import ConfigError
 ConfigFile = Annotated[
     str | None,
     typer.Argument(
+        metavar="CONFIG",
         help="Preset (`veridistill init --list`) or YAML file. Default: the configuration in the run directory;"
         " without one, the default settings if a model is named, else the preset lab.",
         autocompletion=completion.configs,

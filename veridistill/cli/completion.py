@@ -67,7 +67,9 @@ def runs(incomplete: str) -> Found:
     folder, slash, name = incomplete.rpartition("/")
     base = Path(folder + slash or ".")
     near = [inner for inner in _directories(base) if inner.name.startswith(name)]
-    found = [one for inner in near for one in (inner, *_directories(inner)) if (one / "config.yaml").is_file()]
+    found = [
+        one for inner in near for one in (inner, *_directories(inner)) if (one / "config.yaml").is_file()
+    ]
     return [folder + slash + str(one.relative_to(base)) for one in found]
 
 

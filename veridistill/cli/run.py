@@ -1,7 +1,6 @@
 """Commands on a run: all steps, one step, the report and the progress."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,7 +45,16 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Build, train, evaluate and report. The same command resumes a run that was stopped."""
+    """Build, train, evaluate and report; run it again to resume.
+
+    The same command resumes a run that was stopped.
+
+    \b
+    Examples:
+      veridistill run lab --out runs/demo
+      veridistill run --model Qwen/Qwen3-0.6B --seeds math.jsonl --out runs/math
+      veridistill run qwen3-0.6b-math-24gb -o seeds.path=math.jsonl --out runs/a
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -83,7 +91,14 @@ def build(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil the seed questions into a training dataset."""
+    """Distil the seed questions into a training dataset.
+
+    \b
+    Examples:
+      veridistill build run.yaml --dry-run --out runs/math
+      veridistill build run.yaml --out runs/math
+      veridistill build --out runs/math --fork runs/v3 --votes 3
+    """
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
@@ -105,7 +120,13 @@ def _note_target(run: RunDir) -> None:
 
 
 def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fine-tune the model on the examples that `build` kept."""
+    """Fine-tune the model on the examples that `build` kept.
+
+    \b
+    Examples:
+      veridistill train --out runs/math
+      veridistill train --out runs/math -o train.micro_batch_size=2
+    """
     from veridistill.runs import pipeline
 
     stored_config(out)
@@ -137,7 +158,13 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure pass@1 of the base model and, if there is one, of the trained model."""
+    """Measure pass@1 of a model, or of a run's before and after.
+
+    \b
+    Examples:
+      veridistill evaluate --out runs/math --benchmarks aime26,hmmt_feb25
+      veridistill evaluate --model DIR --problems exam.jsonl --k 4 --out runs/exam
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -162,14 +189,25 @@ def evaluate(
 
 
 def report(out: Out = DEFAULT_OUT) -> None:
-    """Write report.html again from the files of the run directory."""
+    """Write report.html again from a run's files.
+
+    \b
+    Examples:
+      veridistill report --out runs/math
+    """
     from veridistill.runs import pipeline
 
     print(pipeline.report(RunDir(out, stored_config(out))))
 
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show the progress of a run."""
+    """Show how far a run is.
+
+    \b
+    Examples:
+      veridistill status --out runs/math
+      veridistill status --out runs/math --json
+    """
     from veridistill.runs import figures
 
     stored_config(out)
@@ -184,3 +222,5 @@ def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
         print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
     if found.get("funnel"):
         print(figures.funnel_lines(found["funnel"]))
+    if found.get("rounds") and (line := figures.target_line(found)) is not None:
+        print(line)

@@ -1,6 +1,5 @@
 """Commands before a run: the presets, a configuration file to edit, and the schema by which editors check it."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +30,14 @@ def init(
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Only list the presets.")] = False,
 ) -> None:
-    """Write a configuration file with every field, or list the presets."""
+    """Write a configuration with every field; list presets.
+
+    \b
+    Examples:
+      veridistill init --list
+      veridistill init run.yaml --model Qwen/Qwen3-0.6B --seeds questions.jsonl
+      veridistill init run.yaml --preset qwen3-0.6b-math-24gb --schema schema.json
+    """
     if listing:
         for name, summary in configuration.presets().items():
             print(f"{name:31} {summary}")
@@ -51,7 +57,12 @@ def init(
 
 
 def schema() -> None:
-    """Print the JSON Schema of a configuration, for editors."""
+    """Print the JSON Schema of a configuration, for editors.
+
+    \b
+    Examples:
+      veridistill schema > veridistill.schema.json
+    """
     print(_schema(), end="")
 
 

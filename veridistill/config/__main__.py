@@ -1,4 +1,4 @@
-"""`python -m veridistill.config` prints docs/configuration.md; with the argument `schema`, veridistill/config/schema.json."""
+"""`python -m veridistill.config` prints docs/configuration.md; with the argument `schema`, the file schema.json."""
 
 import json
 import sys

@@ -22,9 +22,16 @@ _PLAIN: Mapping[Any, dict[str, Any]] = {
     float: {"type": "number"},
     bool: {"type": "boolean"},
     type(None): {"type": "null"},
-    str: {"type": ["string", "number"]},  # a commit such as 1234567 is a number to an editor, and text to `load`
+    # A commit such as 1234567 is a number to an editor, and text to `load`.
+    str: {"type": ["string", "number"]},
 }
-_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "min_length": "minItems",
+}
 
 
 def schema() -> dict[str, Any]:
@@ -57,8 +64,9 @@ def _field(info: FieldInfo) -> dict[str, Any]:
 
 
 def _limits(info: FieldInfo) -> dict[str, Any]:
-    found = {_LIMITS[name]: getattr(m, name) for m in info.metadata for name in _LIMITS if hasattr(m, name)}
-    return found | {"minItems": m.min_length for m in info.metadata if hasattr(m, "min_length")}
+    return {
+        word: getattr(m, name) for m in info.metadata for name, word in _LIMITS.items() if hasattr(m, name)
+    }
 
 
 def _values(annotation: Any, limits: dict[str, Any]) -> dict[str, Any]:
