@@ -21,7 +21,6 @@ from typing import Any
 
 from arms import ORACLE, add_oracle, selecting
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data.rundir import opened, write_json
 from veridistill.engines.scripted import right_answer

@@ -1,5 +1,4 @@
-"""Presets are found by name, load, open with the command that runs them, and carry the paper's settings where they say so.
-"""
+"""Presets are found by name, load, say how to run them, and carry the paper's settings where they say so."""
 
 from pathlib import Path
 

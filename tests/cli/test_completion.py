@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _veridistill_completion veridistill
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-PLAIN = "[]{}()<>"
+
+PATIENCE = 120
+"""Seconds without output after which a shell counts as hung, also on a busy machine."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -51,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["st"], ["status"]),
         (["run", "qwen3-0.6b-ma"], [name for name in presets() if name.startswith("qwen3-0.6b-ma")]),
         (["build", ""], [*presets(), "mine.yaml"]),
-        (["solve", "why", "--config", "la"], ["lab", "mine.yaml"]),
+        (["solve", "why", "--config", "la"], ["lab"]),
         (["init", "--preset", "qwen3-8b-c"], ["qwen3-8b-code-8gpu"]),
         (["run", "-o", "build.or"], ["build.order=", "build.order=cheapest", "build.order=paper"]),
         (["run", "-o", "judge.vo"], ["judge.votes=", "judge.votes=5"]),
@@ -59,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run", "-o", "build.order", "=", "p"], ["paper"]),
         (["run", "-o", "build.order", "=", "paper", "-o", "gate.w"], ["gate.width=", "gate.width=null"]),
         (["run", "-o", "model.path", "=", "Qw"], []),
-        (["run", "-o", "evaluation.ttc", "=", ""], []),
+        (["run", "-o", "evaluation.ttc", "=", ""], [*presets(), "mine.yaml"]),
         (["run", "-o", "evaluation.ttc", "="], ["true", "false"]),
         (["run", "-o", "judge.engine.kind", "=", "v"], ["vllm"]),
         (["run", "-o", "judge.stages", "=", "factuality,co"], ["factuality,correctness"]),
@@ -74,8 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=" ".join,
 )
 def test_bash_offers(folder: Path, words: list[str], found: list[str]) -> None:
-    shown = offered(folder, *words)
-    assert shown[: len(found)] == found if words[-2:] == ["--config", "la"] else shown == found
+    assert offered(folder, *words) == found
 
 
 @pytest.mark.parametrize(
@@ -95,35 +97,39 @@ def test_words_are_put_together_again(words: list[str], place: int, found: Words
 
 
 def test_tab_in_a_real_terminal(folder: Path) -> None:
-    """Bash, its readline and its script: a unique value is written out behind the `=` that was typed."""
-    script = 'eval "$(env _VERIDISTILL_COMPLETE=source_bash veridistill)"; PS1=; echo rea""dy\n'
+    """Bash with its readline: a unique value is written out behind the `=` that was typed, and closed with a space."""
     master, slave = pty.openpty()
-    command = ["bash", "--norc", "--noprofile", "-i"]
     env = environment(TERM="dumb", HISTFILE="", INPUTRC="/dev/null")
     with subprocess.Popen(
-        command, cwd=folder, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=folder,
+        env=env,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
     ) as shell:
         os.close(slave)
         try:
-            os.write(master, script.encode())
+            os.write(master, b'eval "$(env _VERIDISTILL_COMPLETE=source_bash veridistill)"; echo rea""dy\n')
             until(master, "ready\r\n")
-            os.write(master, b"echo ran veridistill build -o build.order=p\t")
-            os.write(b"" and 0 or master, b"")
-            os.write(master, b"\x01\x0b")
             os.write(master, b"veridistill build -o build.order=p\t")
-            assert "build.order=paper" in until(master, "aper")
-            os.write(master, b"\x01echo \x05 done\r")
-            assert "veridistill build -o build.order=paper done" in until(master, " done\r\n").replace("\r\n", "\n")
+            until(master, "build.order=paper ")
+            os.write(master, b"-o judge.vo\t")
+            until(master, "judge.votes=")
+            os.write(master, b"7 # \x01echo \x05\r")  # as a comment's words, said by echo at the line's start
+            until(master, "veridistill build -o build.order=paper -o judge.votes=7\r\n")
         finally:
             shell.kill()
             os.close(master)
 
 
 def until(master: int, end: str) -> str:
-    """What a terminal shows up to a text."""
+    """What a terminal shows up to a text, which it waits for; without its bells."""
     shown = ""
     while end not in shown:
-        shown += os.read(master, 4096).decode()
+        assert select.select([master], [], [], PATIENCE)[0], f"only {shown!r} was shown"
+        shown += os.read(master, 4096).decode().replace("\a", "")
     return shown
 
 
@@ -143,9 +149,17 @@ def test_scripts_for_shells(shell: str) -> None:
     ("shell", "line", "found"),
     [
         ("zsh", "veridistill run -o build.order=p", '"build.order=paper"'),
-        ("zsh", "veridistill run qwen3-8b-m", "\"qwen3-8b-math-8gpu\":\"Qwen3-8B, math\\\\: the paper''s settings, 8 GPUs\""),
+        (
+            "zsh",
+            "veridistill run qwen3-8b-m",
+            '"qwen3-8b-math-8gpu":"Qwen3-8B, math\\\\: the paper\'\'s settings, 8 GPUs"',
+        ),
         ("fish", "veridistill run -o build.order=p", "build.order=paper"),
-        ("fish", "veridistill run qwen3-8b-m", "qwen3-8b-math-8gpu\tQwen3-8B, math: the paper's settings, 8 GPUs"),
+        (
+            "fish",
+            "veridistill run qwen3-8b-m",
+            "qwen3-8b-math-8gpu\tQwen3-8B, math: the paper's settings, 8 GPUs",
+        ),
     ],
 )
 def test_what_zsh_and_fish_are_told(shell: str, line: str, found: str) -> None:
@@ -163,8 +177,7 @@ def test_what_zsh_and_fish_are_told(shell: str, line: str, found: str) -> None:
 
 def test_no_library_of_models_is_loaded() -> None:
     code = """
-import os, sys
-os.environ.update(_VERIDISTILL_COMPLETE="complete_bash", COMP_WORDS="veridistill\\nevaluate\\n--benchmarks\\na", COMP_CWORD="3")
+import sys
 sys.argv = ["veridistill"]
 from veridistill import cli
 try:
@@ -172,10 +185,26 @@ try:
 except SystemExit:
     print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
+    words = {"COMP_WORDS": "veridistill\nevaluate\n--benchmarks\na", "COMP_CWORD": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment(_VERIDISTILL_COMPLETE="complete_bash", **words),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "aime26" in done.stdout.splitlines()
     loaded = set(done.stderr.split())
     assert "veridistill" in loaded
-    assert not loaded & {"torch", "transformers", "vllm", "ray", "pyarrow", "numpy", "scipy", "datasets", "rich", "aiohttp"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "vllm",
+        "ray",
+        "pyarrow",
+        "numpy",
+        "scipy",
+        "datasets",
+        "rich",
+        "aiohttp",
+    }

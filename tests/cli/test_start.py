@@ -36,7 +36,9 @@ def test_init_lists_the_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_init_writes_a_preset(tmp_path: Path) -> None:
     file, name = tmp_path / "run.yaml", "qwen3-0.6b-math-24gb"
-    assert veridistill("init", file, "--preset", name, "--seeds", "mine.jsonl", "-o", "judge.votes=3").code == 0
+    assert (
+        veridistill("init", file, "--preset", name, "--seeds", "mine.jsonl", "-o", "judge.votes=3").code == 0
+    )
     assert config.load(file) == config.load(
         config.preset_file(name), ["seeds.path=mine.jsonl", "judge.votes=3"]
     )
