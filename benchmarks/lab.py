@@ -21,7 +21,6 @@ from typing import Any
 
 from arms import ORACLE, add_oracle, selecting
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json
@@ -32,7 +31,7 @@ from veridistill.runs import pipeline, results
 from veridistill.runs import quality as limits
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": ORACLE}
 """Each arm is a selection of `method.SELECTIONS`; the first arm's journal serves the others."""
 QUICK = (

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data.rundir import opened, write_json
 from veridistill.engines.scripted import right_answer
@@ -27,7 +26,7 @@ from veridistill.lab import world
 from veridistill.report.progress import Progress
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 
 
 async def answered_all(session: Session, limit: int) -> list[ttc.Answered]:

@@ -25,7 +25,7 @@ def test_a_run_on_own_files(tmp_path: Path) -> None:
     fields += [f"evaluation.problems={exam}", "evaluation.samples=2"]
     fields += ["train.max_steps=2", "train.epochs=null", "train.batch_size=8"]
     options = [part for field in fields for part in ("-o", field)]
-    done = veridistill("run", LAB / "demo.yaml", "--out", out, "--json", "--quiet", *options)
+    done = veridistill("run", "lab", "--out", out, "--json", "--quiet", *options)
     assert done.code == 0, done.err
     found = done.json
     assert found["status"] == "complete"
@@ -40,6 +40,6 @@ def test_a_run_on_own_files(tmp_path: Path) -> None:
     assert "the first accepted one was kept" in " ".join((trained / "README.md").read_text().split())
     kept = (out / "rounds" / "1" / "dataset" / "train.jsonl").read_text().splitlines()
     assert len(kept) == found["funnel"]["kept"]
-    again = veridistill("run", LAB / "demo.yaml", "--out", out, "--json", "--quiet", *options)
+    again = veridistill("run", "lab", "--out", out, "--json", "--quiet", *options)
     assert again.code == 0, again.err
     assert again.json["calls"] == found["calls"], "a finished run asks nothing again"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from veridistill.cli import completion
 from veridistill.config import ALIASES, Config
 from veridistill.config.values import listed
 from veridistill.data.rundir import chosen_config, forked_journals, names_a_model, opened
@@ -19,16 +20,29 @@ from veridistill.errors import ConfigError
 ConfigFile = Annotated[
     str | None,
     typer.Argument(
-        help="YAML file, or `lab` for the built-in demonstration. Default: the configuration in the run directory;"
-        " without one, the default settings if a model is named, else the lab."
+        metavar="CONFIG",
+        help="Preset (`veridistill init --list`) or YAML file. Default: the configuration in the run directory;"
+        " without one, the default settings if a model is named, else the preset lab.",
+        autocompletion=completion.configs,
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", "-d", help="Run directory. The same command resumes the run in it.")
+    Path,
+    typer.Option(
+        "--out",
+        "-d",
+        help="Run directory. The same command resumes the run in it.",
+        autocompletion=completion.runs,
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("-o", metavar="KEY=VALUE", help="Set any field, e.g. -o judge.votes=3. Repeatable."),
+    typer.Option(
+        "-o",
+        metavar="KEY=VALUE",
+        help="Set any field, e.g. -o judge.votes=3. Repeatable.",
+        autocompletion=completion.settings,
+    ),
 ]
 Model = Annotated[str | None, typer.Option(help="Directory or Hub id of the model (model.path).")]
 Seeds = Annotated[str | None, typer.Option(help="Seed questions: files, patterns or Hub paths (seeds.path).")]
@@ -41,7 +55,10 @@ Problems = Annotated[
 ]
 Benchmarks = Annotated[
     str | None,
-    typer.Option(help="Public benchmarks, e.g. aime26,gpqa_diamond; `veridistill benchmarks` lists them."),
+    typer.Option(
+        help="Public benchmarks, e.g. aime26,gpqa_diamond; `veridistill benchmarks` lists them.",
+        autocompletion=completion.benchmarks,
+    ),
 ]
 AllowCode = Annotated[
     bool,

@@ -1,12 +1,10 @@
 """Commands on a run: all steps, one step, the report and the progress."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from veridistill import config as configuration
 from veridistill.cli import common
 from veridistill.cli.common import (
     DEFAULT_OUT,
@@ -47,7 +45,16 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Build, train, evaluate and report. The same command resumes a run that was stopped."""
+    """Build, train, evaluate and report; run it again to resume.
+
+    The same command resumes a run that was stopped.
+
+    \b
+    Examples:
+      veridistill run lab --out runs/demo
+      veridistill run --model Qwen/Qwen3-0.6B --seeds math.jsonl --out runs/math
+      veridistill run qwen3-0.6b-math-24gb -o seeds.path=math.jsonl --out runs/a
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -84,7 +91,14 @@ def build(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil the seed questions into a training dataset."""
+    """Distil the seed questions into a training dataset.
+
+    \b
+    Examples:
+      veridistill build run.yaml --dry-run --out runs/math
+      veridistill build run.yaml --out runs/math
+      veridistill build --out runs/math --fork runs/v3 --votes 3
+    """
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
@@ -106,7 +120,13 @@ def _note_target(run: RunDir) -> None:
 
 
 def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fine-tune the model on the examples that `build` kept."""
+    """Fine-tune the model on the examples that `build` kept.
+
+    \b
+    Examples:
+      veridistill train --out runs/math
+      veridistill train --out runs/math -o train.micro_batch_size=2
+    """
     from veridistill.runs import pipeline
 
     stored_config(out)
@@ -138,7 +158,13 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure pass@1 of the base model and, if there is one, of the trained model."""
+    """Measure pass@1 of a model, or of a run's before and after.
+
+    \b
+    Examples:
+      veridistill evaluate --out runs/math --benchmarks aime26,hmmt_feb25
+      veridistill evaluate --model DIR --problems exam.jsonl --k 4 --out runs/exam
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -149,7 +175,7 @@ def evaluate(
     }  # fmt: skip
     if config is None and model is None and not (out / "config.yaml").is_file():
         raise ConfigError(
-            f"{out}: not a run directory; name the model to evaluate: --model PATH, or `lab`, or a YAML file"
+            f"{out}: not a run directory; name the model to evaluate: --model PATH, or a preset, or a YAML file"
         )
     with common.session(config, out, sets, short, None, quiet) as session:
         section = session.config.evaluation
@@ -163,14 +189,25 @@ def evaluate(
 
 
 def report(out: Out = DEFAULT_OUT) -> None:
-    """Write report.html again from the files of the run directory."""
+    """Write report.html again from a run's files.
+
+    \b
+    Examples:
+      veridistill report --out runs/math
+    """
     from veridistill.runs import pipeline
 
     print(pipeline.report(RunDir(out, stored_config(out))))
 
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show the progress of a run."""
+    """Show how far a run is.
+
+    \b
+    Examples:
+      veridistill status --out runs/math
+      veridistill status --out runs/math --json
+    """
     from veridistill.runs import figures
 
     stored_config(out)
@@ -185,20 +222,5 @@ def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
         print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
     if found.get("funnel"):
         print(figures.funnel_lines(found["funnel"]))
-
-
-def init(
-    file: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("veridistill.yaml"),
-    sets: Sets = None,
-    model: Model = None,
-    seeds: Seeds = None,
-) -> None:
-    """Write a configuration file with every field, its default and its meaning."""
-    if file.exists():
-        raise ConfigError(f"{file}: exists already; name another file, or remove it")
-    text = configuration.template(common.overrides(sets, {"model": model, "seeds": seeds}))
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-    print(file)
+    if found.get("rounds") and (line := figures.target_line(found)) is not None:
+        print(line)

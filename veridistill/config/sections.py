@@ -263,7 +263,7 @@ class GateSection(Section):
 
 
 class TrainSection(Section):
-    """Supervised fine-tuning. Defaults are the paper's for small models; recipes have those for other sizes."""
+    """Supervised fine-tuning. Defaults are the paper's for small models; presets have those for other sizes."""
 
     max_steps: int | None = identity(None, "optimizer steps; not together with epochs", ge=1)
     epochs: float | None = identity(None, "passes over the data; default 2 when max_steps is not set", gt=0)
