@@ -216,6 +216,14 @@ def test_stdout_is_data_and_stderr_is_progress(tmp_path: Path, seeds: Path) -> N
     assert not any("\x1b" in text for done in (built, status, shown, quiet) for text in (done.out, done.err))
 
 
+def test_status_says_that_a_build_stopped_at_its_target(tmp_path: Path, seeds: Path) -> None:
+    run = tmp_path / "run"
+    assert veridistill("build", "-d", run, *settings(seeds, "build.target=2")).code == 0
+    assert veridistill("status", "-d", run).out.endswith("\nstopped at its target of 2\n")
+    assert veridistill("build", "-d", run, "-o", "build.target=null").code == 0
+    assert "target" not in veridistill("status", "-d", run).out
+
+
 def test_a_dry_run_builds_nothing(tmp_path: Path) -> None:
     seeds, run = questions(tmp_path, 60), tmp_path / "run"
     options = settings(seeds, "build.order=paper")

@@ -5,6 +5,7 @@ import pty
 import select
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from veridistill.cli.completion import Words, bash_words
 from veridistill.config import presets
 
 ASK = """
-eval "$(env _VERIDISTILL_COMPLETE=source_bash veridistill)"
+eval "$SCRIPT"
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _veridistill_completion veridistill
 printf '%s\\n' "${COMPREPLY[@]}"
@@ -29,10 +30,24 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHONPATH": package} | more
 
 
+@cache
+def script(shell: str) -> str:
+    """What a shell is told to complete by."""
+    env = environment(_VERIDISTILL_COMPLETE=f"source_{shell}")
+    return subprocess.run(["veridistill"], env=env, capture_output=True, text=True, check=True).stdout
+
+
 def offered(folder: Path, *words: str) -> list[str]:
     """What bash would offer at Tab behind these words, parted as bash parts them."""
     command = ["bash", "--norc", "-c", ASK, "bash", "veridistill", *words]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(SCRIPT=script("bash")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
 
@@ -135,14 +150,7 @@ def until(master: int, end: str) -> str:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_scripts_for_shells(shell: str) -> None:
-    done = subprocess.run(
-        ["veridistill"],
-        env=environment(_VERIDISTILL_COMPLETE=f"source_{shell}"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert f"_VERIDISTILL_COMPLETE=complete_{shell}" in done.stdout
+    assert f"_VERIDISTILL_COMPLETE=complete_{shell}" in script(shell)
 
 
 @pytest.mark.parametrize(
