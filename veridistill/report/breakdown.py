@@ -1,5 +1,6 @@
 """What became of candidates, by place and by length: counted in one pass over the candidates' table, in flat memory."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from veridistill.report.values import Results, count, label, number, pairs, part
 
 OUTCOMES = ("accepted", "rejected", "malformed", "unjudged", "skipped")
 _MOST_ROWS = 16
+_MOST_LENGTHS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +46,40 @@ def breakdown(rows: Iterable[tuple[int, str, int]]) -> Breakdown:
     """`rows`: index, outcome and completion tokens of each candidate."""
     counted: Counter[tuple[int, str, int]] = Counter()
     for index, outcome, tokens in rows:
-        counted[index, outcome, max(tokens, 0).bit_length()] += 1
+        counted[index, outcome, _octave(tokens)] += 1
     indices: dict[int, Counter[str]] = {}
     lengths: dict[int, Counter[str]] = {}
-    for (index, outcome, bits), num in counted.items():
+    for (index, outcome, place), num in counted.items():
         indices.setdefault(index, Counter())[outcome] += num
-        lengths.setdefault(bits, Counter())[outcome] += num
+        lengths.setdefault(place, Counter())[outcome] += num
     first = sorted(indices)
     by_index = [Row(f"candidate {index}", indices[index]) for index in first[:_MOST_ROWS]]
     if first[_MOST_ROWS:]:
         rest: Counter[str] = sum((indices[index] for index in first[_MOST_ROWS:]), Counter())
         by_index.append(Row(f"candidates {first[_MOST_ROWS]} and later", rest))
-    return Breakdown(tuple(by_index), tuple(Row(_tokens(bits), lengths[bits]) for bits in sorted(lengths)))
+    return Breakdown(tuple(by_index), _lengths(lengths))
 
 
-def _tokens(bits: int) -> str:
-    """Lengths that have as many binary digits."""
+def _octave(tokens: int) -> int:
+    """Lengths in steps of a factor of the square root of 2: 0 for none, then 1 for one token."""
+    return int(2 * math.log2(tokens) + 1e-9) + 1 if tokens > 0 else 0
+
+
+def _lengths(found: Mapping[int, Counter[str]]) -> tuple[Row, ...]:
+    """In half octaves, or in whole ones where that makes too many rows."""
+    width = 1 if len(found) <= _MOST_LENGTHS else 2
+    merged: dict[int, Counter[str]] = {}
+    for place, counts in sorted(found.items()):
+        merged.setdefault((place + width - 1) // width, Counter()).update(counts)
+    return tuple(Row(_tokens(place, width), counts) for place, counts in merged.items())
+
+
+def _tokens(place: int, width: int) -> str:
+    if place == 0:
+        return "no token"
+    low, high = (math.ceil(2 ** ((place - 1 + more) * width / 2) - 1e-9) for more in (0, 1))
     return (
-        "no token"
-        if bits == 0
-        else "1 token"
-        if bits == 1
-        else f"{2 ** (bits - 1):,} to {2**bits - 1:,} tokens"
+        f"{low:,} to {high - 1:,} tokens" if high - 1 > low else f"{low:,} tokens" if low > 1 else "1 token"
     )
 
 

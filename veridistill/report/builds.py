@@ -176,7 +176,9 @@ def audit(results: Results) -> Table | None:
         "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, all questions",
         "invalid, all questions",
     )  # fmt: skip
-    size = f"{count(part(found, 'questions'))} questions, {count(part(found, 'candidates'))} candidates"
+    questions = part(found, "questions")
+    size = f"{count(questions)} {'question' if questions == 1 else 'questions'}"
+    size += f", {count(part(found, 'candidates'))} candidates"
     return Table(f"Audit: {size}, asked exhaustively", header, tuple(rows), note=_audit_note(found))
 
 

@@ -97,7 +97,7 @@ def items(results: Results) -> list[Item]:
         ("time", _time(results), part(results, "seconds")),
         ("accepted per million tokens", _yield(results), _yield(results)),
         ("calls saved by laziness", *[_percent(saved(results, tokens=False))] * 2),
-        ("tokens saved by laziness, about", *[_percent(saved(results, tokens=True))] * 2),
+        ("tokens saved, estimated", *[_percent(saved(results, tokens=True))] * 2),
         ("money", _amount(part(results, "cost", "total"), part(results, "cost")), part(results, "cost")),
     ]
     return [Item(name, shown) for name, shown, there in found if there]

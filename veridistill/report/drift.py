@@ -127,8 +127,11 @@ def _share(value: float | None) -> str:
 def lengths_chart(found: Drift) -> str:
     """Both histograms of lengths over one axis, as shares of each exam's samples."""
     before, after = found.before.lengths, found.after.lengths
-    top = max(_quantile(side, 0.99) for side in (before, after))
-    edges = ticks(0.0, float(max(top, 1)), 24)
+    low, high = (
+        min(_quantile(side, 0.01) for side in (before, after)),
+        max(_quantile(side, 0.99) for side in (before, after)),
+    )
+    edges = ticks(float(low) if low > high / 3 else 0.0, float(max(high, 1)), 24)
     series = [
         Line("before", "before", charts.steps(edges, _shares(before, edges))),
         Line("after", "after", charts.steps(edges, _shares(after, edges))),
@@ -142,8 +145,8 @@ def _quantile(values: Iterable[int], at: float) -> int:
 
 
 def _shares(values: Sequence[int], edges: Sequence[float]) -> list[float]:
-    """Percent of the values in each interval; what lies beyond the last edge counts in the last one."""
+    """Percent of the values in each interval; what lies beyond the edges counts in the first or the last one."""
     counts, width = [0] * (len(edges) - 1), edges[1] - edges[0]
     for value in values:
-        counts[min(int(value / width), len(counts) - 1)] += 1
+        counts[min(max(int((value - edges[0]) / width), 0), len(counts) - 1)] += 1
     return [100 * num / len(values) for num in counts]

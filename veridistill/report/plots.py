@@ -93,7 +93,7 @@ def intervals(before: Estimate | None, after: Estimate | None, gain: Estimate | 
     for row, (name, place, value, unit) in enumerate(drawn):
         text(svg, "0", row * _ROW + 16, name, "label")
         text(svg, "100%", row * _ROW + 16, _words(value, unit), "figure", "end")
-        _whisker(svg, axis, place, row * _ROW + 32, "gain" if unit == "points" else name)
+        _whisker(svg, axis, place, row * _ROW + 32, _sign(value) if unit == "points" else name)
     return render(svg)
 
 
@@ -126,8 +126,15 @@ def differences(rows: Sequence[tuple[str, Estimate]]) -> str:
         top = row * (_THIN_ROW + 18)
         text(svg, "0", top + 16, name, "label")
         text(svg, "100%", top + 16, _words(value, "points"), "figure", "end")
-        _whisker(svg, axis, value, top + 32, "gain" if value.mean >= 0 else "loss")
+        _whisker(svg, axis, value, top + 32, _sign(value))
     return render(svg)
+
+
+def _sign(difference: Estimate) -> str:
+    """A gain or a loss only if the interval says so."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "unclear"
+    return "gain" if difference.low > 0 else "loss"
 
 
 def _axis(estimates: Sequence[Estimate]) -> list[float]:

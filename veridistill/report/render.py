@@ -29,6 +29,7 @@ CLIP = 4_096
 _MOST_FORMULAS = 2_000
 _CLOSING = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 _TOKEN = re.compile(r"\\\\|\\\$|\\[()\[\]]|\$\$|\$|`[^`\n]*+`")
+_BOX = re.compile(r"\\boxed\{(?:[^{}\n$`]|\{[^{}\n$`]{0,100}\}){1,200}+\}")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n`]*")
 # Controls but tab and newline, marks that turn or join text invisibly, tags, and what is no character.
 _HIDDEN = re.compile(
@@ -157,10 +158,21 @@ def _mathematical(text: str) -> str:
         made = None if "\n\n" in inner else mathml(inner, block)
         most -= 1
         if made is not None:
-            parts += [escape(text[place : mark.start]), made]
+            parts += [_boxes(text[place : mark.start]), made]
             place = end.end
         if made is not None or inner:
             number = closer + 1
+    return "".join([*parts, _boxes(text[place:])])
+
+
+def _boxes(text: str) -> str:
+    """Escaped text in which a final answer in a bare box, outside of any formula, is one."""
+    parts, place = [], 0
+    for found in _BOX.finditer(text):
+        made = mathml(found[0])
+        if made is not None:
+            parts += [escape(text[place : found.start()]), made]
+            place = found.end()
     return "".join([*parts, escape(text[place:])])
 
 
