@@ -46,7 +46,7 @@ def test_hostile_texts_do_nothing(chromium: Any, tmp_path: Path, text: str) -> N
     path = page.write(tmp_path, contents(text, poisoned(RESULTS, text), examples=[view]))
     found = opened(chromium, path)
     open_all(found)
-    found.page.get_by_label("Search").fill("a")
+    found.page.locator("#filter").get_by_label("Search").fill("a")
     found.page.wait_for_timeout(100)
     assert found.quiet, (found.requests, found.messages, found.errors, found.dialogs)
     assert found.page.evaluate("document.querySelectorAll('script').length") == 1
@@ -85,15 +85,15 @@ def test_examples_are_filtered_and_searched(chromium: Any, tmp_path: Path) -> No
         return texts
 
     assert shown() == ["first", "second", "third"]
-    found.page.get_by_label("Search").fill("PENS")
+    found.page.locator("#filter").get_by_label("Search").fill("PENS")
     assert shown() == ["first", "second"]
-    found.page.get_by_label("domain").select_option("domain-math")
+    found.page.locator("#filter").get_by_label("domain").select_option("domain-math")
     assert shown() == ["first"]
-    found.page.get_by_label("Search").fill("")
+    found.page.locator("#filter").get_by_label("Search").fill("")
     assert shown() == ["first", "third"]
-    found.page.get_by_label("ended by").select_option("by-truncated")
+    found.page.locator("#filter").get_by_label("ended by").select_option("by-truncated")
     assert shown() == ["third"]
-    found.page.get_by_label("outcome").select_option("kept")
+    found.page.locator("#filter").get_by_label("outcome").select_option("kept")
     assert shown() == []
     assert found.quiet
     found.page.context.close()

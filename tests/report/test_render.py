@@ -224,13 +224,21 @@ def test_a_fence_that_never_closes_holds_the_rest_and_a_longer_one_holds_shorter
 
 
 def test_hidden_characters_are_shown_as_their_code() -> None:
-    assert visible("a\u202eb\x07c\r\nd\te\u200b") == "a⟨U+202E⟩b\N{SYMBOL FOR BELL}c\nd\te⟨U+200B⟩"
+    assert visible("a\u202eb\x07c\r\nd\te\u200b") == "a⟨U+202E⟩b⟨U+0007⟩c\nd\te⟨U+200B⟩"
 
 
 def test_a_heading_is_one_line() -> None:
     assert line("one\ntwo  three", 100) == "one two three"
     assert line("word " * 100, 20) == "word word word word …"
     assert line("<b>") == "&lt;b&gt;"
+    assert line("find $$x$$ and $y") == 'find <math display="inline"><mrow><mi>x</mi></mrow></math> and $y'
+
+
+def test_an_answer_in_a_bare_box_is_a_formula_and_a_displayed_one_has_no_empty_lines_around_it() -> None:
+    assert "<menclose" in prose(r"so \boxed{\frac{1}{2}}.".replace("\\\\", "\\"))
+    made = prose("so\n$$x$$\nand")
+    assert "so<math" in made
+    assert "</math>and" in made
 
 
 def _work(text: str) -> int:

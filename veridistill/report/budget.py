@@ -20,6 +20,8 @@ _RUNGS = (
     (CLIP, 64, 64), (1_500, 64, 64), (600, 16, 64), (400, 8, 16), (300, 4, 8), (200, 2, 8), (100, 1, 4), (40, 1, 0)
 )  # fmt: skip
 
+_MOST_GROWN = 12.0
+
 T = TypeVar("T")
 
 
@@ -41,17 +43,20 @@ def fitted(
 ) -> Iterator[Markup]:
     """Each of `num` views drawn with as much room as its share of the budget allows, or with the least there is.
 
-    `weigh` is a lower bound of what `draw` gives, in bytes, which saves drawing what cannot fit.
+    `weigh` is a lower bound of what `draw` gives, in bytes. With how much the last view grew beyond it, it saves
+    drawing what cannot fit.
     """
-    left = budget
+    left, grown = budget, 1.0
     for place, view in enumerate(views):
         share = max(left, 0) // max(1, num - place)
         drawn = Markup("")
         for rung in _RUNGS:
             room = Room(*rung)
-            if rung != _RUNGS[-1] and weigh(view, room) > share:
+            least = weigh(view, room)
+            if rung != _RUNGS[-1] and least * grown > share:
                 continue
             drawn = draw(view, room)
+            grown = max(1.0, min(_MOST_GROWN, 0.8 * size(drawn) / max(least, 1)))
             if size(drawn) <= share:
                 break
         left -= size(drawn)

@@ -7,6 +7,7 @@ would hide a part of the formula, makes the formula unfit, and the page then sho
 
 import re
 import unicodedata
+from functools import lru_cache
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,7 @@ class _Unfit(Exception):
     """A formula that is to be shown as its source."""
 
 
+@lru_cache(maxsize=8_192)
 def mathml(latex: str, block: bool = False) -> str | None:
     """A `<math>` element, or None for a formula that is empty, too long, unknown to latex2mathml or unfit."""
     if not latex.strip() or len(latex) > LONGEST or _REFUSED.search(latex):

@@ -100,12 +100,12 @@ def source(text: str, limit: int | None = CLIP) -> Markup:
 
 
 def line(text: str, length: int = 160) -> Markup:
-    """The start of a text on one line, cut between words, for a heading; mathematics stays source."""
+    """The start of a text on one line, cut between words, for a heading; formulas that are whole are MathML."""
     words = " ".join(visible(text[: 4 * length]).split())
     if len(words) > length or len(text) > 4 * length:
         words = words[:length]
         words = (words.rpartition(" ")[0] or words) + " …"
-    return Markup(escape(words))
+    return Markup(_mathematical(words, headings=True))
 
 
 def _block(html: str, left: int) -> Markup:
@@ -115,8 +115,7 @@ def _block(html: str, left: int) -> Markup:
 
 
 def _code(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return chr(0x2400 + number) if number < 0x20 else f"⟨U+{number:04X}⟩"
+    return f"⟨U+{ord(found[0]):04X}⟩"
 
 
 def _fenced(text: str) -> str:
@@ -142,8 +141,11 @@ def _pre(code: str, language: str) -> str:
     return f"<pre>{highlighted(code, language)}</pre>"
 
 
-def _mathematical(text: str) -> str:
-    """Escaped text in which formulas are MathML. A formula ends at the next mark that closes it."""
+def _mathematical(text: str, headings: bool = False) -> str:
+    """Escaped text in which formulas are MathML. A formula ends at the next mark that closes it.
+
+    In headings none stands on a line of its own.
+    """
     marks = [_mark(text, found) for found in _TOKEN.finditer(text)]
     closers = _closers(marks)
     parts, place, number, most = [], 0, 0, _MOST_FORMULAS
@@ -154,12 +156,13 @@ def _mathematical(text: str) -> str:
             continue
         end = marks[closer]
         inner = text[mark.end : end.start] if end.start - mark.end <= LONGEST else ""
-        block = mark.kind in ("$$", r"\[")
+        block = mark.kind in ("$$", r"\[") and not headings
         made = None if "\n\n" in inner else mathml(inner, block)
         most -= 1
         if made is not None:
-            parts += [_boxes(text[place : mark.start]), made]
-            place = end.end
+            before = text[place : mark.start]
+            parts += [_boxes(before.removesuffix("\n") if block else before), made]
+            place = end.end + (block and text[end.end : end.end + 1] == "\n")
         if made is not None or inner:
             number = closer + 1
     return "".join([*parts, _boxes(text[place:])])
