@@ -38,10 +38,9 @@ def lines(title: str, across: str, series: Sequence[Line], from_zero: bool = Fal
         for one in found
     )
     svg = figure(_TOP + _HEIGHT + 42, title, ends)
-    for tick, words in zip(up, figures(up), strict=True):
-        y = _TOP + _HEIGHT * (1 - along(up, tick) / 100)
+    heights = [_TOP + _HEIGHT * (1 - along(up, tick) / 100) for tick in up]
+    for y in heights:
         add(svg, "line", "grid", x1="0%", x2="100%", y1=f"{y:.1f}", y2=f"{y:.1f}")
-        text(svg, "0", y - 4, words, "tick")
     for tick, words in zip(right, figures(right), strict=True):
         anchor = "start" if tick == right[0] else "end" if tick == right[-1] else "middle"
         text(svg, f"{along(right, tick):.3f}%", _TOP + _HEIGHT + 18, words, "tick", anchor)
@@ -62,6 +61,8 @@ def lines(title: str, across: str, series: Sequence[Line], from_zero: bool = Fal
             points = [(0.0, points[0][1]), (100.0, points[0][1])]
         path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
         add(inner, "polyline", f"line {one.kind}", points=path, vector_effect="non-scaling-stroke")
+    for y, words in zip(heights, figures(up), strict=True):
+        text(svg, "0", y - 4, words, "tick halo")
     return render(svg)
 
 

@@ -59,6 +59,6 @@ def figures(values: Iterable[float]) -> list[str]:
     found = list(values)
     step = abs(found[1] - found[0]) if len(found) > 1 else 1.0
     if step < 1e-4:
-        return [f"{value:.0e}".replace("e-0", "e-") if value else "0" for value in found]
+        return [f"{value:.2g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") for value in found]
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return [f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}") for value in found]
