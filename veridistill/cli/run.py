@@ -188,16 +188,20 @@ def evaluate(
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
-def report(out: Out = DEFAULT_OUT) -> None:
+def report(
+    run: Annotated[Path | None, typer.Argument(help="Directory of a run, instead of --out.")] = None,
+    out: Out = DEFAULT_OUT,
+) -> None:
     """Write report.html again from a run's files.
 
     \b
     Examples:
-      veridistill report --out runs/math
+      veridistill report runs/math
     """
     from veridistill.runs import pipeline
 
-    print(pipeline.report(RunDir(out, stored_config(out))))
+    path = run or out
+    print(pipeline.report(RunDir(path, stored_config(path))))
 
 
 def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:

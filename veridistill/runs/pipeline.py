@@ -206,7 +206,7 @@ def origin(run: RunDir, number: int) -> Origin:
 
 def report(run: RunDir) -> Path:
     """Write `report.html` from what the run directory holds."""
-    return page.write(run.path, results.read(run), gather.examples(run))
+    return page.write(run.path, gather.contents(run, results.read(run)))
 
 
 async def dry_run(session: Session) -> dict[str, Any]:
