@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import veridistill
-from veridistill.cli import model, run, share, study
+from veridistill.cli import look, model, run, share, study
 from veridistill.cli.common import Signalled, note
 from veridistill.errors import VeridistillError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run.run, run.build, run.train, run.evaluate, run.report, run.status, run.init),
     *(study.ablate, study.audit, study.grade, study.merge, study.benchmarks),
-    *(share.diff, share.export),
+    *(share.diff, share.export, look.view),
     *(model.solve, model.doctor),
 )
 for command in COMMANDS:

@@ -108,14 +108,14 @@ def _candidate(
     for stage, place in replies.votes_cast(known, index):
         said = replies.of_vote(known, seed.seed_id, index, stage, place, reasons)
         cast = replies.ballot(said)
-        votes.append(AskedVote(None if cast is None else Vote(stage, place, *cast), stage, place, tuple(said)))
+        votes.append(
+            AskedVote(None if cast is None else Vote(stage, place, *cast), stage, place, tuple(said))
+        )
     outcome, by = _stands(solution, votes, seed, config)
     return AskedCandidate(Fate(index, outcome, by, False), solution, tuple(votes))
 
 
-def _stands(
-    solution: Entry, votes: list[AskedVote], seed: Seed, config: Config
-) -> tuple[str, str | None]:
+def _stands(solution: Entry, votes: list[AskedVote], seed: Seed, config: Config) -> tuple[str, str | None]:
     """Outcome and stage, as far as they are certain."""
     wrong = defect(solution.completion, DOMAINS[seed.domain].answer_of, reasoning=False)
     if solution.status == "refused" or wrong:

@@ -109,5 +109,3 @@ def _attempts(path: Path) -> dict[Key, _Met]:
         met.graded += outcome not in UNGRADED
         met.right += outcome == "pass"
     return dict(found)
-
-

@@ -50,7 +50,7 @@ class Writer:
     def state(self, name: str) -> int:
         return state(self._connection, name)
 
-    def write(self, items: Iterable[Item], texts: Iterable[Text], **states: int) -> None:
+    def write(self, items: Iterable[Item], texts: Iterable[Text], /, **states: int) -> None:
         """Entries (in place of those of the same `no`), texts (new ones alone) and numbers to remember, or nothing."""
         with self._transaction() as connection:
             for item in items:

@@ -109,10 +109,10 @@ class Indexer:
         items = list(exams.entries(source.files))
         writer.write(items, (), total=len(items), done=len(items))
         numbers = {item.key: item.no for item in items}
-        told = writer.state("texts")
+        told = writer.state("told")
         for batch in self._batches(islice(exams.texts(source.files, numbers), told, None)):
             told += len(batch)
-            writer.write((), batch, texts=told)
+            writer.write((), batch, told=told)
         self._finish(writer)
 
     def _finish(self, writer: Writer) -> None:

@@ -74,9 +74,7 @@ def question_facets(domain: str, fates: Sequence[Fate], decided: bool = True) ->
 
 
 def draws(fates: Iterable[Fate]) -> tuple[tuple[Stratum, int], ...]:
-    return tuple(
-        (stratum, fate.index) for fate in fates for stratum in STRATA if fate.outcome == stratum
-    )
+    return tuple((stratum, fate.index) for fate in fates for stratum in STRATA if fate.outcome == stratum)
 
 
 def rank(key: str, candidate: int) -> int:

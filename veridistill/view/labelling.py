@@ -49,7 +49,9 @@ def put(path: Path, number: int, seed_id: str, candidate: int, word: Word) -> No
         replaced = {Labelled(one, seed_id, candidate) for one in (None, number)}
         lines = [line for line in _lines(path) if _parsed(line)[0] not in replaced]
         label = {"id": seed_id, "candidate": candidate, "correct": WORDS[word], "round": number}
-        write_atomically(path, "".join(f"{line}\n" for line in (*lines, json.dumps(label, ensure_ascii=False))))
+        write_atomically(
+            path, "".join(f"{line}\n" for line in (*lines, json.dumps(label, ensure_ascii=False)))
+        )
         sync_directory(path.parent)
     finally:
         os.close(lock)
@@ -71,5 +73,7 @@ def _parsed(line: str) -> tuple[Labelled | None, bool | None]:
         key = Labelled(record.get("round"), record["id"], record["candidate"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return None, None
-    good = isinstance(key.seed_id, str) and type(key.candidate) is int and (word is None or type(word) is bool)
+    good = (
+        isinstance(key.seed_id, str) and type(key.candidate) is int and (word is None or type(word) is bool)
+    )
     return (key, word) if good and (key.round is None or type(key.round) is int) else (None, None)

@@ -54,15 +54,15 @@ def read(run: RunDir, source: Source, item: Item) -> Question:
     if source.live:
         return _asked(run, item, known, models)
     seeds, candidates, votes = source.files
-    (seed, *_) = slices.rows(SEEDS, seeds, *item.place["seeds"]) or [None]
-    if seed is None or seed.seed_id != item.key:
+    asked_seeds = slices.rows(SEEDS, seeds, *item.place["seeds"])
+    if [seed.seed_id for seed in asked_seeds] != [item.key]:
         raise Changed
     rows = slices.rows(CANDIDATES, candidates, *item.place["candidates"])
     cast = slices.rows(VOTES, votes, *item.place["votes"])
-    if any(row.seed_id != item.key for row in (*rows, *cast)):
+    if ({row.seed_id for row in rows} | {vote.seed_id for vote in cast}) - {item.key}:
         raise Changed
     judged = tuple(_judged(row, cast, known, models.reasons) for row in rows)
-    return Question(seed, judged, bool(known))
+    return Question(asked_seeds[0], judged, bool(known))
 
 
 def _judged(row: CandidateRow, cast: list[VoteRow], known: Known, reasons: bool) -> Candidate:

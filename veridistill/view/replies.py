@@ -24,7 +24,7 @@ Known = Mapping[tuple[str, RequestPath], Entry]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply of a judge. `reading`: how it votes, for a role that does. `shared`: all candidates have it in common."""
+    """One reply of a judge. `reading`: how it votes, if its role does; `shared`: all candidates have it in common."""
 
     role: str
     reask: int
@@ -51,7 +51,7 @@ def journals(run: RunDir) -> tuple[Path, ...]:
 
 
 def chosen(entries: Iterable[Entry], models: Models) -> dict[tuple[str, RequestPath], Entry]:
-    """The replies that belong to a round; of several to the same call those of the run itself, not of its fork's source."""
+    """The replies that belong to a round; of several to the same call that of the run itself, not of one it forked."""
     found: dict[tuple[str, RequestPath], Entry] = {}
     for entry in entries:
         if models.solving is None:
@@ -77,9 +77,7 @@ def votes_cast(known: Known, candidate: int) -> list[tuple[str, int]]:
     return list(dict.fromkeys((str(path[2]), int(path[3])) for path in places))
 
 
-def of_vote(
-    known: Known, seed_id: str, candidate: int, stage: str, index: int, reasons: bool
-) -> list[Reply]:
+def of_vote(known: Known, seed_id: str, candidate: int, stage: str, index: int, reasons: bool) -> list[Reply]:
     """What was replied for one vote. `reasons`: whether a judge's reply must have reasoning."""
     own: dict[int, dict[str, tuple[Entry, bool]]] = {}
     for (role, path), entry in known.items():
@@ -108,7 +106,11 @@ def _add_common_inference(
 ) -> None:
     """Where all votes compare one inferred question, it stands at the first vote alone."""
     for reask, replies in own.items():
-        if "compare" in replies and "infer" not in replies and (entry := known.get(("infer", (*first, reask)))):
+        if (
+            "compare" in replies
+            and "infer" not in replies
+            and (entry := known.get(("infer", (*first, reask))))
+        ):
             replies["infer"] = (entry, False)
 
 

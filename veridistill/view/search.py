@@ -107,7 +107,11 @@ def _found(
     """Up to one entry more than a page holds, with the slots of its matches; whether time ran out, and where."""
     found: dict[int, list[int]] = {}
     until, last = time.monotonic() + BUDGET, start
-    rows = _matches(connection, text, start, direction) if text.strip() else _all(connection, mask, start, direction)
+    rows = (
+        _matches(connection, text, start, direction)
+        if text.strip()
+        else _all(connection, mask, start, direction)
+    )
     for seen, (no, slot, bits) in enumerate(rows):
         if no not in found and len(found) > size:
             break

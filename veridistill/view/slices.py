@@ -31,5 +31,7 @@ def rows(table: Table[R], path: Path, start: int, count: int, without: Collectio
                     found += [table.make(**row) for row in part.to_pylist()]
                 first += size
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise ConfigError(f"{path}: not a readable {table.name} table ({str(error).splitlines()[0]})") from None
+        raise ConfigError(
+            f"{path}: not a readable {table.name} table ({str(error).splitlines()[0]})"
+        ) from None
     return found
