@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from veridistill.audit.shares import Clustered, Share
 from veridistill.view.index import item_of
-from veridistill.view.items import STRATA, Item, Stratum
+from veridistill.view.items import STRATA, Item, Stratum, rank
+
+_AHEAD = 3
+"""Labels by which one stratum may be ahead of the other."""
 
 Labels = Mapping[tuple[str, int], bool | None]
 
@@ -45,9 +48,12 @@ class Sample:
 
     @property
     def next(self) -> tuple[Drawn, Item, int] | None:
-        """Of the stratum with fewer labels, accepted first."""
-        open_ones = [one for one in self.strata if one.next is not None]
-        for one in sorted(open_ones, key=lambda one: one.labelled):
+        """Of either stratum, in an order that does not give away which; the one that is far behind comes first."""
+        turn = rank("turn", sum(one.labelled for one in self.strata)) % 2
+        first, second = self.strata[turn], self.strata[1 - turn]
+        if first.labelled - second.labelled >= _AHEAD:
+            first, second = second, first
+        for one in (first, second):
             if one.next is not None:
                 return one, *one.next
         return None
