@@ -4,9 +4,9 @@
     python benchmarks/viewer.py --questions 2000                             # below a minute
     python benchmarks/viewer.py --keep DIR                                   # leave the run there, or use the one there
 
-The run is written by the project's own tables and journal: words of 50,000 by Zipf's law, two or three candidates for a
-question, up to nine votes on each, and an exam of 2,000 problems. The server is a process of its own, asked over HTTP by
-one client; a page's time is from the request to the last byte. Each kind of page is asked for at several places.
+The run is written by the project's own tables and journal: words of 50,000 by Zipf's law, two or three candidates for
+a question, up to nine votes on each, and an exam of 2,000 problems. The server is a process of its own, asked over HTTP
+by one client; a page's time is from the request to the last byte. Each kind of page is asked for at several places.
 """
 
 import argparse
@@ -35,7 +35,18 @@ from veridistill.calls.journal import Entry, Journal
 from veridistill.config import load
 from veridistill.data import tables
 from veridistill.data.rundir import opened, write_json
-from veridistill.records import Attempt, Candidate, Completion, Problem, Request, Sampling, Seed, Verdict, Vote
+from veridistill.records import (
+    Attempt,
+    Candidate,
+    Completion,
+    GradeOutcome,
+    Problem,
+    Request,
+    Sampling,
+    Seed,
+    Verdict,
+    Vote,
+)
 
 STAGES = ("cycle_consistency", "factuality", "correctness")
 ROLES = dict(zip(STAGES, ("compare", "factuality", "correctness"), strict=True))
@@ -101,7 +112,9 @@ async def make(path: Path, questions: int) -> None:
         )
         journal, waiting = Journal(run.journal), list[Any]()
         for number in range(questions):
-            seed = Seed(f"q{number}", prose.text(30), ("math", "science", "code")[number % 3], f"questions:{number}")
+            seed = Seed(
+                f"q{number}", prose.text(30), ("math", "science", "code")[number % 3], f"questions:{number}"
+            )
             seeds.add(seed)
             for index in range(2 + number % 2):
                 candidate, verdict = judged(prose, seed, index, reasonings[prose.number(500)])
@@ -124,14 +137,17 @@ async def make(path: Path, questions: int) -> None:
 
 
 def exam(folder: Path, prose: Prose, num: int) -> None:
+    def grade() -> GradeOutcome:
+        return "pass" if prose.number(2) else "wrong"
+
     problems = [Problem(f"p{n}", f"exam{n % 4}", "math", prose.text(30), "1", "math") for n in range(num)]
     tables.PROBLEMS.write(folder / "problems.parquet", problems)
     for which in ("base", "after"):
         tables.ATTEMPTS.write(
             folder / f"exam_{which}.parquet",
             (
-                Attempt(p.problem_id, p.benchmark, k, "1", "pass" if prose.number(2) else "wrong", response=prose.text(200))
-                for p in problems
+                Attempt(one.problem_id, one.benchmark, k, "1", grade(), response=prose.text(200))
+                for one in problems
                 for k in range(4)
             ),
         )
@@ -142,7 +158,9 @@ def pages(questions: int) -> dict[str, list[str]]:
     places = [questions * part // 20 for part in range(20)]
 
     def asked(kind: str, **parameters: str | int) -> list[str]:
-        return [f"/1/{kind}?{urlencode(parameters | ({'after': place} if place else {}))}" for place in places]
+        return [
+            f"/1/{kind}?{urlencode(parameters | ({'after': place} if place else {}))}" for place in places
+        ]
 
     return {
         "list": asked("questions"),
@@ -245,7 +263,9 @@ def measure(run: Path, questions: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--questions", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, help="directory of the run")
     parser.add_argument("--json", type=Path)
