@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from starlette.testclient import TestClient
@@ -171,7 +172,14 @@ class Viewer:
 def label(
     client: httpx.Client, key: str, seed_id: str, candidate: int, word: str, number: int = 1, **headers: str
 ) -> httpx.Response:
-    form = {"key": key, "round": number, "id": seed_id, "candidate": candidate, "word": word, "from": "queue"}
+    form = {
+        "key": key,
+        "round": number,
+        "id": quote(seed_id),
+        "candidate": candidate,
+        "word": word,
+        "from": "queue",
+    }
     given = {"origin": str(client.base_url).rstrip("/"), **headers}
     return client.post("/label", data=form, headers=given, follow_redirects=False)
 

@@ -73,7 +73,7 @@ class Query:
 def query(kind: Kind, given: Mapping[str, str]) -> Query:
     """Read off an address; what is no number is no start."""
     chosen = {name: given.get(name, "") for name in FIELDS[kind]}
-    text = given.get("q", "").strip()
+    text = given.get("q", "").replace("\0", " ").strip()
     if (before := _number(given.get("before"))) is not None:
         return Query(kind, chosen, text, before, "back")
     return Query(kind, chosen, text, _number(given.get("after")) or 0)

@@ -14,7 +14,7 @@ from veridistill.audit.shares import Clustered, Share
 from veridistill.view.index import item_of
 from veridistill.view.items import STRATA, Item, Stratum, rank
 
-_AHEAD = 3
+AHEAD = 3
 """Labels by which one stratum may be ahead of the other."""
 
 Labels = Mapping[tuple[str, int], bool | None]
@@ -51,7 +51,7 @@ class Sample:
         """Of either stratum, in an order that does not give away which; the one that is far behind comes first."""
         turn = rank("turn", sum(one.labelled for one in self.strata)) % 2
         first, second = self.strata[turn], self.strata[1 - turn]
-        if first.labelled - second.labelled >= _AHEAD:
+        if first.labelled - second.labelled >= AHEAD:
             first, second = second, first
         for one in (first, second):
             if one.next is not None:

@@ -13,6 +13,8 @@ from veridistill.view.items import SLOTS, Item
 PAGE = 50
 BUDGET = 0.15
 """Seconds that a page looks for matches. What it has found by then is shown, and the search goes on from there."""
+LOOK = 1000
+"""Matches between two looks at the clock."""
 LONGEST = 300
 """Characters of a search."""
 
@@ -118,7 +120,7 @@ def _found(
         if bits & mask == mask:
             found.setdefault(no, []).append(slot)
         last = no
-        if seen % 1000 == 999 and time.monotonic() > until:
+        if seen % LOOK == LOOK - 1 and time.monotonic() > until:
             return found, True, last
     return found, False, last
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote, urlencode
 
 from veridistill.data.rundir import RunDir
 from veridistill.errors import ConfigError
@@ -142,10 +142,15 @@ class Site:
             return PlainTextResponse("This page is of an earlier start of the viewer; load it again.", 403)
         if word not in labelling.WORDS or not number.isdecimal() or not candidate.isdecimal():
             return PlainTextResponse("A label needs round, id, candidate, and right, wrong or unsure.", 400)
-        where = (int(number), form.get("id", ""), int(candidate))
+        # An id may hold characters that a form would change.
+        where = (int(number), unquote(form.get("id", "")), int(candidate))
         try:
-            if not await run_in_threadpool(self._exists, *where):
-                return PlainTextResponse("The run has no such candidate.", 404)
+            there = await run_in_threadpool(self._exists, *where)
+        except (FileNotFoundError, sqlite3.Error):
+            return PlainTextResponse(_CHANGED, 503)
+        if not there:
+            return PlainTextResponse("The run has no such candidate.", 404)
+        try:
             await run_in_threadpool(labelling.put, self._labels, *where, word)
         except OSError as error:
             return PlainTextResponse(f"{self._labels}: cannot be written ({error.strerror})", 500)
@@ -196,6 +201,8 @@ class Site:
             yield _Place(source, connection)
 
     def _exists(self, number: int, key: str, candidate: int) -> bool:
+        if number not in rounds.numbers(self._run):
+            return False
         with self._open(rounds.questions(self._run, number)) as at:
             item = find(at.connection, key)
         return item is not None and any(one[0] == candidate for one in item.note)

@@ -39,7 +39,9 @@ def static(name: str) -> Static | None:
 @cache
 def _environment() -> Environment:
     found = html.environment(_FOLDER)
-    found.filters.update(prose=_prose, line=_line, count=values.count, label=values.label, source=_source)
+    found.filters.update(
+        prose=_prose, line=_line, count=values.count, label=values.label, source=_source, plain=_plain
+    )
     found.globals.update(words=words, strata=STRATA)
     return found
 
@@ -55,3 +57,8 @@ def _source(text: str) -> Markup:
 
 def _line(text: str) -> Markup:
     return render.line(text, 200)
+
+
+def _plain(text: object) -> str:
+    """A name, on which no character is invisible or turns the others."""
+    return render.visible(str(text))
