@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import veridistill
-from veridistill.cli import completion, model, run, share, start, study
+from veridistill.cli import completion, look, model, run, share, start, study
 from veridistill.cli.common import Signalled, note
 from veridistill.cli.helping import Grouped
 from veridistill.errors import VeridistillError
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 COMMANDS = {
     "Run": (run.run, run.build, run.train, run.evaluate, study.ablate, study.merge),
-    "Look": (run.status, run.report, share.diff, study.audit),
+    "Look": (run.status, look.view, run.report, share.diff, study.audit),
     "Data": (start.init, start.schema, study.benchmarks, study.grade, share.export),
     "Models": (model.solve, model.doctor),
 }
