@@ -25,6 +25,10 @@ from veridistill.prompts import message
 from veridistill.records import Candidate, Completion, Messages, Sampling, Seed, Verdict, Vote
 
 
+CANDIDATE = "candidate"
+"""The label of a candidate's branch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that decides what is kept from one question, given the model's replies.
@@ -130,7 +134,7 @@ def solve_prompt(seed: Seed, plan: Plan) -> Messages:
 
 
 def attempts(seed: Seed, plan: Plan, order: list[int]) -> list[Branch[Judged]]:
-    return [Branch("candidate", (seed.seed_id, i), partial(judged, seed, i, plan)) for i in order]
+    return [Branch(CANDIDATE, (seed.seed_id, i), partial(judged, seed, i, plan)) for i in order]
 
 
 Selected = tuple[list[Judged], list[Candidate]]
