@@ -24,7 +24,6 @@ from veridistill.lazy import Ask, Branch, Call, each, every, first
 from veridistill.prompts import message
 from veridistill.records import Candidate, Completion, Messages, Sampling, Seed, Verdict, Vote
 
-
 CANDIDATE = "candidate"
 """The label of a candidate's branch."""
 

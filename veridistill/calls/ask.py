@@ -108,10 +108,10 @@ class Asker:
         """Tokens that this process spent: prompts and replies, and what was generated for cancelled calls."""
         return self.meter.new_tokens + self._cancelled() - self._cancelled_before
 
-    def stats(self) -> EngineStats:
-        """The counts of the engines together, since they were started."""
-        judge = self._judge.stats() if self._judge is not None else EngineStats()
-        return self.engine.stats() + judge
+    @property
+    def counts(self) -> tuple[EngineStats, EngineStats]:
+        """What the engine counted since it was started, and a judge that has an engine of its own."""
+        return self.engine.stats(), self._judge.stats() if self._judge is not None else EngineStats()
 
     def _cancelled(self) -> int:
         judge = self._judge.stats().cancelled_tokens if self._judge is not None else 0
@@ -143,7 +143,7 @@ class Asker:
 
     @contextmanager
     def _followed(self, unit: Unit) -> Iterator[None]:
-        """Let the forecast, if there is one, see what the unit takes; one that ends with an error is left open there."""
+        """Let the forecast, if there is one, see what the unit takes; one that fails stays open there."""
         if (forecast := self.forecast) is None:
             yield
             return

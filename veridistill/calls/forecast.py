@@ -101,6 +101,15 @@ class Forecast:
         self._whole = Mean(0.8 * turns * most, 0.25 * turns * most)
         self._settled = self._opened = self._open_whole = self._opened_whole = 0
 
+    @property
+    def judged(self) -> int:
+        """Candidates whose turn is over."""
+        return sum(self._tried)
+
+    @property
+    def accepted(self) -> int:
+        return sum(self._passed)
+
     def opened(self, whole: bool) -> Course:
         self._opened += 1
         if whole:
@@ -174,7 +183,8 @@ class Forecast:
         at = chances, self._passing.mean, self._failing.mean
         middle = mean(*at)
         variance = sum(
-            (mean([*chances[:k], _bounded(chance + math.sqrt(doubt)), *chances[k + 1 :]], *at[1:]) - middle) ** 2
+            (mean([*chances[:k], _bounded(chance + math.sqrt(doubt)), *chances[k + 1 :]], *at[1:]) - middle)
+            ** 2
             for k, (chance, doubt) in enumerate(zip(chances, doubts, strict=True))
         )
         variance += (mean(chances, at[1] + math.sqrt(self._passing.doubt), at[2]) - middle) ** 2
@@ -188,7 +198,7 @@ class Forecast:
         )
 
     def _chances(self) -> tuple[list[float], list[float]]:
-        """The chance of each place to be accepted, and its variance; one that is hardly known is like the one before."""
+        """Each place's chance to be accepted, and its variance; one that is hardly known is like the one before."""
         chances: list[float] = []
         doubts: list[float] = []
         for passed, tried in zip(self._passed, self._tried, strict=True):
@@ -202,9 +212,7 @@ class Forecast:
         left = [0.0]
         for chance in reversed(chances):
             on = left[-1]
-            left.append(
-                chance * (passing + (0.0 if self.work.stops else on)) + (1 - chance) * (failing + on)
-            )
+            left.append(chance * (passing + (0.0 if self.work.stops else on)) + (1 - chance) * (failing + on))
         return left[::-1]
 
     def _of_chance(self, chains: list[int], chances: list[float]) -> float:

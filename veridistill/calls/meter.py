@@ -11,8 +11,8 @@ class Meter:
 
     A reply that several branches of a unit share is counted once. `new_tokens` are prompt and completion tokens of what
     the engine replied in this process, `unneeded_tokens` completion tokens of replies that came early and then were not
-    needed. `answered` are the engine's replies in this process, refusals included, `cancelled` the calls that were cancelled.
-    `reasks`: judges' calls of votes that were invalid before.
+    needed. `answered` are the engine's replies in this process, refusals included, `cancelled` the calls that were
+    cancelled. `reasks`: judges' calls of votes that were invalid before.
     """
 
     calls: dict[str, int] = field(default_factory=dict)

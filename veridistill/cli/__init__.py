@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    *(run.run, run.build, run.train, run.evaluate, run.report, run.status, run.init),
+    *(run.run, run.build, run.train, run.evaluate, run.report, run.status, run.clean, run.init),
     *(study.ablate, study.audit, study.grade, study.merge, study.benchmarks),
     *(share.diff, share.export),
     *(model.solve, model.doctor),

@@ -17,6 +17,7 @@ from veridistill.cli.common import (
     Fork,
     Json,
     Limit,
+    Metrics,
     Model,
     Out,
     Problems,
@@ -28,6 +29,8 @@ from veridistill.cli.common import (
 )
 from veridistill.data.rundir import RunDir, read_json, stored_config
 from veridistill.errors import ConfigError
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 
 
 def run(
@@ -44,6 +47,7 @@ def run(
     benchmarks: Benchmarks = None,
     allow_code_execution: AllowCode = False,
     fork: Fork = None,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -61,7 +65,7 @@ def run(
         "benchmarks": benchmarks,
         "evaluation.allow_code_execution": allow_code_execution or None,
     }
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         found = common.complete(session, pipeline.run(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
         _note_target(session.run)
@@ -81,6 +85,7 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate calls, tokens and time, from 30 questions.")
     ] = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +93,7 @@ def build(
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         if dry_run:
             common.show(common.complete(session, pipeline.dry_run(session)), as_json)
             return
@@ -105,12 +110,18 @@ def _note_target(run: RunDir) -> None:
         common.note(line)
 
 
-def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def train(
+    out: Out = DEFAULT_OUT,
+    sets: Sets = None,
+    metrics: Metrics = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Fine-tune the model on the examples that `build` kept."""
     from veridistill.runs import pipeline
 
     stored_config(out)
-    with common.session(None, out, sets, {}, None, quiet) as session:
+    with common.session(None, out, sets, {}, None, quiet, metrics) as session:
         common.show(common.complete(session, pipeline.train_step(session)), as_json)
 
 
@@ -135,6 +146,7 @@ def evaluate(
         bool, typer.Option("--ttc", help="Also answer by the cascade at test time, UQ-TTC (evaluation.ttc).")
     ] = False,
     allow_code_execution: AllowCode = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -151,7 +163,7 @@ def evaluate(
         raise ConfigError(
             f"{out}: not a run directory; name the model to evaluate: --model PATH, or `lab`, or a YAML file"
         )
-    with common.session(config, out, sets, short, None, quiet) as session:
+    with common.session(config, out, sets, short, None, quiet, metrics) as session:
         section = session.config.evaluation
         if not section.problems and not section.benchmarks:
             raise ConfigError(
@@ -169,22 +181,24 @@ def report(out: Out = DEFAULT_OUT) -> None:
     print(pipeline.report(RunDir(out, stored_config(out))))
 
 
-def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show the progress of a run."""
-    from veridistill.runs import figures
+def status(run: RunArgument = DEFAULT_OUT, as_json: Json = False) -> None:
+    """Show the progress of a run, and whether its process is still at work."""
+    from veridistill.runs import status as looking
 
-    stored_config(out)
-    data = {"results": read_json(out / "results.json"), "progress": read_json(out / "progress.json")}
-    if as_json:
-        print(json.dumps(data, ensure_ascii=False))
-        return
-    found, progress = data["results"], data["progress"]
-    print(f"{out}: {found.get('status', 'not started')}")
-    if progress:
-        done = f"{progress.get('done')}" + (f" of {progress['total']}" if progress.get("total") else "")
-        print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
-    if found.get("funnel"):
-        print(figures.funnel_lines(found["funnel"]))
+    found = looking.status(run, stored_config(run))
+    print(json.dumps(found, ensure_ascii=False) if as_json else looking.lines(found))
+
+
+def clean(
+    run: RunArgument = DEFAULT_OUT,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a run no longer needs, and free it with --yes; nothing is removed that another command reads."""
+    from veridistill.runs import clean as cleaning
+
+    found = cleaning.clean(run, stored_config(run), yes)
+    print(json.dumps(found, ensure_ascii=False) if as_json else cleaning.lines(found))
 
 
 def init(
