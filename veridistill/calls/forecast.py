@@ -148,20 +148,21 @@ class Forecast:
             self._others.add(course.total - course.settled)
         self._settled += course.total - course.settled
 
-    def range(self, questions: tuple[int, int] | None = None, slots: int = 1, idle: int = 0) -> Range:
+    def range(self, questions: tuple[int, int] | None = None, slots: int = 1, idle: bool = False) -> Range:
         """The calls in all; `questions`: at least and at most how many will be asked, where that is not known.
 
-        `slots`: the gate's width. `idle`: those of them beyond one for each open question, if they are filled with
-        calls that may not be needed.
+        `slots`: the gate's width. `idle`: whether some of them are filled with calls that may not be needed.
         """
         few, many = questions or (self.work.questions, self.work.questions)
         low, high = self._total(few), self._total(many)
         least, begun = self.used, _BEGUN * self.work.most * min(sum(self._open[:-1]), slots)
         bottom = low[0] - _WIDE * low[1] - _SLACK * max(low[0] - least, 0) - begun
         top = high[0] + _WIDE * high[1] + _SLACK * max(high[0] - least, 0) + begun
-        top += self._unneeded(many) if idle else 0
+        if idle:
+            top = max(top, least) + self._unneeded(many)
         middle = max((low[0] + high[0]) / 2, least)
-        return Range(max(math.floor(bottom), least), round(middle), math.ceil(max(top, middle)))
+        bottom = max(bottom, least, self._fewest(few))
+        return Range(math.floor(bottom), round(max(middle, bottom)), math.ceil(max(top, middle, bottom)))
 
     def _left(self, questions: int) -> tuple[list[int], int]:
         """Lazy questions by turns behind them and exhaustive ones, those that are not open yet included."""
@@ -169,6 +170,13 @@ class Forecast:
         whole = max(round(work.whole * questions / max(work.questions, 1)) - self._opened_whole, 0)
         lazy = max(questions - self._opened - whole, 0)
         return [self._open[0] + lazy, *self._open[1:]], whole + self._open_whole
+
+    def _fewest(self, questions: int) -> int:
+        """Calls that cannot be avoided: a question takes one of each candidate, or a whole cascade."""
+        chains, whole = self._left(questions)
+        turns, most = self.work.turns, self.work.most
+        lazy = sum(count * min(turns - behind, most) for behind, count in enumerate(chains))
+        return self._settled + lazy + whole * turns
 
     def _total(self, questions: int) -> tuple[float, float]:
         """The calls in all as a mean and a standard deviation."""
@@ -234,10 +242,10 @@ class Forecast:
         return variance
 
     def _unneeded(self, questions: int) -> float:
-        """What idle slots may ask of candidates that then are not needed: those after the next of each question."""
+        """What idle slots may ask and then not need: of each question the candidate under way, and those after it."""
         chains, _ = self._left(questions)
         later = sum(count * max(self.work.turns - turns - 1, 0) for turns, count in enumerate(chains))
-        return later * self._failing.mean
+        return later * self._failing.mean + sum(chains[:-1]) * self.work.most
 
 
 def _bounded(chance: float) -> float:

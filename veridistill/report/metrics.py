@@ -59,7 +59,7 @@ _STEP = (
         "tokens_total", "counter", "Tokens: decoded, counted while they are; prompts of answered calls.", "kind",
         {"decoded": ("tokens", "decoded"), "prompt": ("tokens", "prompt")},
     ),
-    _Family("cost", "gauge", "Money spent by the step, in the currency of cost.currency.", "", {"": ("cost",)}),
+    _Family("cost", "gauge", "Money spent by the step, in the currency of cost.currency.", "", {"": ("cost", "spent")}),
 )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ def time_left(record: Record) -> str | None:
     if record["state"] != "running" or not left:
         return None
     low, high = _rounded(left["low"]), _rounded(left["high"])
+    if left["low"] < 1:
+        return f"up to {high} left"
     if low == high:
         return f"{high} left"
     if low.partition(" ")[2] == high.partition(" ")[2]:
@@ -82,8 +84,8 @@ def _facts(record: Record) -> list[str]:
     if (votes := facts.pop("votes", None)) is not None:
         found.append(f"{count(facts.pop('invalid_votes', 0))}/{count(votes)} votes invalid")
     found += [_fact(name, value) for name, value in facts.items()]
-    if record.get("cost") is not None:
-        found.append(f"{record.get('currency') or 'cost'} {record['cost']:,.2f}")
+    if (cost := record["cost"]) is not None:
+        found.append(f"{cost['currency']} {cost['spent']:,.2f}")
     return found
 
 

@@ -58,6 +58,7 @@ class Traffic:
     accepted: int = 0
     expected: tuple[int, int] | None = None
     cost: float | None = None
+    currency: str = ""
 
 
 _COUNTS = (
@@ -261,7 +262,7 @@ class Step:
             "calls": None if seen is None else _calls(seen, pace),
             "tokens": None if seen is None else _tokens(seen, pace),
             "candidates": None if seen is None else {"judged": seen.judged, "accepted": seen.accepted},
-            "cost": None if seen is None or seen.cost is None else round(seen.cost, 6),
+            "cost": None if seen is None or seen.cost is None else _money(seen.cost, seen.currency),
         }
 
     def _left(self) -> dict[str, float] | None:
@@ -294,6 +295,10 @@ def _calls(seen: Traffic, pace: Pace) -> dict[str, Any]:
 
 def _tokens(seen: Traffic, pace: Pace) -> dict[str, Any]:
     return {"decoded": seen.tokens, "prompt": seen.prompt_tokens, "per_second": pace.rate("tokens")}
+
+
+def _money(spent: float, currency: str) -> dict[str, Any]:
+    return {"spent": round(spent, 6), "currency": currency}
 
 
 def _onward(before: Traffic | None, now: Traffic) -> Traffic:

@@ -50,7 +50,8 @@ class PlainScreen:
             self._print(record)
 
     def end(self, record: Record) -> None:
-        self._print(record)
+        if _worth_a_line(record):
+            self._print(record)
 
     def _print(self, record: Record) -> None:
         self._stream.write(line(record) + "\n")
@@ -78,8 +79,14 @@ class LiveScreen:
 
     def end(self, record: Record) -> None:
         self._live.stop()
-        self._stream.write(line(record) + "\n")
-        self._stream.flush()
+        if _worth_a_line(record):
+            self._stream.write(line(record) + "\n")
+            self._stream.flush()
+
+
+def _worth_a_line(record: Record) -> bool:
+    """Whether a step that ended is worth a line: not one that only prepared, quickly."""
+    return bool(record["unit"]) or record["state"] == "stopped" or record["seconds"] >= FIRST_SECONDS
 
 
 def _drawn(record: Record, width: int) -> Any:

@@ -47,7 +47,7 @@ async def _exam(
     grading: Graders,
 ) -> None:
     section, running, num = session.config.evaluation, statistics.Running(), 0
-    total = len(chosen) * section.samples
+    total, serving.asker.forecast = len(chosen) * section.samples, None
     watch = live.traffic(serving.asker, session.config, lambda: (total, total))
 
     def graded() -> None:

@@ -22,13 +22,13 @@ def traffic(asker: Asker, config: Config, expected: Expected = lambda: None) -> 
     """Counts since now; `expected`: calls of the step in all, at least and at most."""
     meter, gate = asker.meter, asker.gate
     hits, answered, cancelled, reasks = meter.hits, meter.answered, meter.cancelled, meter.reasks
-    before = asker.counts
+    before, forecast = asker.counts, asker.forecast
 
     def look() -> Traffic:
         engine, judge = (_since(now, then) for now, then in zip(asker.counts, before, strict=True))
         both = engine + judge
         asked, replayed = meter.answered - answered, meter.hits - hits
-        forecast, range_ = asker.forecast, expected()
+        range_ = expected()
         return Traffic(
             in_flight=gate.running,
             slots=gate.width,
@@ -43,6 +43,7 @@ def traffic(asker: Asker, config: Config, expected: Expected = lambda: None) -> 
             accepted=forecast.accepted if forecast is not None else 0,
             expected=range_ and (max(range_[0], asked + replayed), max(range_[1], asked + replayed)),
             cost=cost.of_engines(config.cost, engine, judge),
+            currency=config.cost.currency,
         )
 
     return look
@@ -71,7 +72,9 @@ def forecast(
 
 def expected(asker: Asker, made: Forecast, questions: Questions | None = None) -> Expected:
     def look() -> tuple[int, int]:
-        seen = made.range(questions() if questions is not None else None, asker.gate.width, asker.gate.idle)
+        seen = made.range(
+            questions() if questions is not None else None, asker.gate.width, asker.gate.speculates
+        )
         return seen.low, seen.high
 
     return look
