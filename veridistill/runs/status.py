@@ -39,7 +39,7 @@ def lines(found: dict[str, Any]) -> str:
         shown += [f"  {phrases.line(step)}" for step in progress["steps"] if step["unit"]]
         if progress["state"] == "running":
             shown += _current(progress, live=found["life"] in ("running", "still"))
-    if found["cost"] is not None:
+    if found["cost"] is not None and found["cost"]["total"]:
         shown.append(f"cost: {cost.line(found['cost'])}")
     if results.get("funnel"):
         shown.append(figures.funnel_lines(results["funnel"]))
