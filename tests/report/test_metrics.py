@@ -9,7 +9,8 @@ import pytest
 
 from veridistill.errors import ConfigError
 from veridistill.report.metrics import CONTENT_TYPE, exposition, served
-from veridistill.report.progress import Progress, Traffic
+from veridistill.report.progress import Progress
+from veridistill.report.traffic import Traffic
 
 SAMPLE = re.compile(
     r'^(veridistill_[a-z_]+)(\{[a-z]+="(?:[^"\\]|\\.)*"(?:,[a-z]+="(?:[^"\\]|\\.)*")*\})? (\S+)$'

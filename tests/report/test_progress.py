@@ -11,7 +11,8 @@ import pytest
 
 from veridistill.report import phrases
 from veridistill.report.heartbeat import read
-from veridistill.report.progress import Progress, Step, Traffic
+from veridistill.report.progress import Progress, Step
+from veridistill.report.traffic import Traffic
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
@@ -27,52 +26,13 @@ from typing import Any, Literal, Self, TextIO
 from veridistill.report import heartbeat, memory
 from veridistill.report.pace import Pace, Sample
 from veridistill.report.screens import Screen, Show, open_screen, show_for
+from veridistill.report.traffic import Traffic, onward, recorded
 
 TICK_SECONDS = 1.0
 _UNFINISHED = 0.99
 """What the bar shows at most before the end."""
 
 Fact = int | float | str
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """A step's calls and tokens at one moment.
-
-    `in_flight` of `slots` are in the engine. `asked` were answered by it, `replayed` by the journal. `tokens` were
-    decoded, those of calls under way included; `prompt_tokens` are of calls that were answered. `reasks` are votes that
-    were asked again, `retries` attempts of the engine after a call's first. `judged` candidates have a verdict, and
-    `accepted` are those of them that passed. `expected`: calls in all, at least and at most. `cost`: money spent.
-    """
-
-    in_flight: int = 0
-    slots: int = 0
-    asked: int = 0
-    replayed: int = 0
-    cancelled: int = 0
-    tokens: int = 0
-    prompt_tokens: int = 0
-    reasks: int = 0
-    retries: int = 0
-    judged: int = 0
-    accepted: int = 0
-    expected: tuple[int, int] | None = None
-    cost: float | None = None
-    currency: str = ""
-
-
-_COUNTS = (
-    "asked",
-    "replayed",
-    "cancelled",
-    "tokens",
-    "prompt_tokens",
-    "reasks",
-    "retries",
-    "judged",
-    "accepted",
-)
-"""What never falls."""
 
 
 class Progress:
@@ -232,7 +192,7 @@ class Step:
     def _measure(self) -> None:
         self._now = self._clock()
         if self._watch is not None:
-            self._traffic = _onward(self._traffic, self._watch())
+            self._traffic = onward(self._traffic, self._watch())
         seen = self._traffic or Traffic()
         busy = seen.in_flight / seen.slots if seen.slots else 0.0
         self._pace.add(Sample(self._now, self.done, seen.asked, seen.tokens, busy))
@@ -259,10 +219,7 @@ class Step:
             "seconds": round(self._now - self._started, 3),
             "seconds_left": self._left() if self.state == "running" else None,
             "moved_at": self._progress.wall(pace.moved_at),
-            "calls": None if seen is None else _calls(seen, pace),
-            "tokens": None if seen is None else _tokens(seen, pace),
-            "candidates": None if seen is None else {"judged": seen.judged, "accepted": seen.accepted},
-            "cost": None if seen is None or seen.cost is None else _money(seen.cost, seen.currency),
+            **recorded(seen, pace),
         }
 
     def _left(self) -> dict[str, float] | None:
@@ -273,41 +230,6 @@ class Step:
         if self.total is None:
             return None
         return self._pace.left("done", self.total - self.done, self.total - self.done)
-
-
-def _calls(seen: Traffic, pace: Pace) -> dict[str, Any]:
-    low, high = seen.expected or (None, None)
-    return {
-        "done": seen.asked + seen.replayed,
-        "expected_low": low,
-        "expected_high": high,
-        "asked": seen.asked,
-        "replayed": seen.replayed,
-        "cancelled": seen.cancelled,
-        "in_flight": seen.in_flight,
-        "slots": seen.slots,
-        "occupancy": round(pace.busy, 4),
-        "per_second": pace.rate("asked"),
-        "reasks": seen.reasks,
-        "retries": seen.retries,
-    }
-
-
-def _tokens(seen: Traffic, pace: Pace) -> dict[str, Any]:
-    return {"decoded": seen.tokens, "prompt": seen.prompt_tokens, "per_second": pace.rate("tokens")}
-
-
-def _money(spent: float, currency: str) -> dict[str, Any]:
-    return {"spent": round(spent, 6), "currency": currency}
-
-
-def _onward(before: Traffic | None, now: Traffic) -> Traffic:
-    """`now` with no count below what was shown before: counts are read while other threads change them."""
-    if before is None:
-        return now
-    later = {name: max(getattr(before, name), getattr(now, name)) for name in _COUNTS}
-    cost = now.cost if before.cost is None or now.cost is None else max(before.cost, now.cost)
-    return replace(now, cost=cost, **later)
 
 
 def _finite(value: Fact) -> Fact | None:

@@ -13,7 +13,8 @@ from veridistill.data.parquet import Writer
 from veridistill.evaluation import exam, statistics, ttc
 from veridistill.grading.graders import Graders
 from veridistill.records import Attempt, Problem
-from veridistill.report.progress import Step, Traffic
+from veridistill.report.progress import Step
+from veridistill.report.traffic import Traffic
 from veridistill.runs import live, results
 from veridistill.runs.session import Serving, Session
 

@@ -12,7 +12,7 @@ from veridistill.data.seeds import Seeds
 from veridistill.engines.base import EngineStats
 from veridistill.method import CANDIDATE, Plan
 from veridistill.records import Verdict
-from veridistill.report.progress import Traffic
+from veridistill.report.traffic import Traffic
 from veridistill.runs import cost
 
 Expected = Callable[[], tuple[int, int] | None]
