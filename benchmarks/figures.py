@@ -188,7 +188,11 @@ def sandbox(found: Json) -> str:
 def grading_real(found: Json) -> str:
     gsm8k, mbpp, ours = (found[name] for name in ("gsm8k", "mbpp", "humaneval_format"))
     right = {name: one["outcomes"]["as it is"]["pass"] for name, one in (("mbpp", mbpp), ("ours", ours))}
-    broken = sum(one["as_it_should_be"][how] for one in (mbpp, ours) for how in ("result changed", "endless", "renamed"))
+    broken = sum(
+        one["as_it_should_be"][how]
+        for one in (mbpp, ours)
+        for how in ("result changed", "endless", "renamed")
+    )
     return (
         f"{gsm8k['as_it_should_be']:,} of {gsm8k['answers']:,} answers to GSM8K, right ones in six notations and wrong"
         f" ones, are graded as they should be. {right['mbpp']} of {mbpp['problems']} solutions of MBPP and"

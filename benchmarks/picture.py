@@ -34,7 +34,9 @@ def main() -> None:
         page.screenshot(path=options.out)
         browser.close()
     if (found := options.out.stat().st_size) > MOST_BYTES:
-        raise SystemExit(f"{options.out} has {found:,} bytes, more than {MOST_BYTES:,}; show less with --height")
+        raise SystemExit(
+            f"{options.out} has {found:,} bytes, more than {MOST_BYTES:,}; show less with --height"
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def cascade(found: Json, path: Path) -> None:
         "cheapest": "lazy, cheapest order",
     }
     costs = [found["policies"][name] for name in names]
-    prompt, completion = ([cost[f"{part}_tokens"] / 1e6 for cost in costs] for part in ("prompt", "completion"))
+    prompt, completion = (
+        [cost[f"{part}_tokens"] / 1e6 for cost in costs] for part in ("prompt", "completion")
+    )
     pyplot = _pyplot()
     with pyplot.rc_context(_STYLE):
         figure, axes = pyplot.subplots(figsize=(7.5, 2.9), layout="constrained")

@@ -22,7 +22,9 @@ log = logging.getLogger("mkdocs.hooks.veridistill")
 
 def on_files(files: Any, config: Any) -> Any:
     for source, name in PAGES.items():
-        text = _OWN.sub(lambda found: f"]({PAGES.get(found[1], found[1])})", (ROOT / source).read_text("utf-8"))
+        text = _OWN.sub(
+            lambda found: f"]({PAGES.get(found[1], found[1])})", (ROOT / source).read_text("utf-8")
+        )
         files.append(File.generated(config, name, content=_LIST.sub(r"\1\n\n", text)))
     return files
 

@@ -76,7 +76,9 @@ def test_links_to_files_work_where_the_page_lies(page: Path) -> None:
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.stem in ("README", "faq", "tutorial")], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem in ("README", "faq", "tutorial")], ids=lambda p: p.stem
+)
 def test_fields_that_a_page_names_exist(page: Path) -> None:
     found = _FIELD.findall(page.read_text(encoding="utf-8"))
     assert found
@@ -84,7 +86,9 @@ def test_fields_that_a_page_names_exist(page: Path) -> None:
         fields = Config.model_fields[section].annotation.model_fields
         assert field in fields, f"{page.name}: {section}.{field}"
         if inner and section == "judge":
-            assert inner in Config.model_fields[field].annotation.model_fields, f"{page.name}: {section}.{field}.{inner}"
+            assert inner in Config.model_fields[field].annotation.model_fields, (
+                f"{page.name}: {section}.{field}.{inner}"
+            )
 
 
 def test_readme_is_short_and_so_is_contributing() -> None:

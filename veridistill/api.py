@@ -183,8 +183,8 @@ def _done(
     with opened(folder, chosen, forked_journals(Path(fork)) if fork is not None else ()) as run_dir:
         if given.text is not None:
             write_atomically(Path(str(given.path)), given.text)
-        session = Session(run_dir, Progress(run_dir.path, progress))
-        _in_thread(session, step)
+        with Progress(run_dir.path, progress) as shown:
+            _in_thread(Session(run_dir, shown), step)
     return Result(folder)
 
 

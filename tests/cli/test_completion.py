@@ -84,10 +84,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["evaluate", "--benchmarks", "aime25,aime"], ["aime25,aime24", "aime25,aime26"]),
         (["evaluate", "--benchmarks", "=", "gpqa"], ["gpqa_diamond"]),
         (["build", "-o", "seeds.decontaminate", "=", "gpqa"], ["gpqa_diamond"]),
-        (["status", "--out", ""], ["runs/demo", "runs/other"]),
+        (["status", ""], ["runs/demo", "runs/other"]),
         (["diff", "runs/d"], ["runs/demo"]),
         (["diff", "runs/demo", "./runs/o"], ["./runs/other"]),
-        (["report", "-d", "runs/e"], []),
+        (["report", "runs/e"], []),
     ],
     ids=" ".join,
 )

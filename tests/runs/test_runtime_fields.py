@@ -45,6 +45,9 @@ NOT_READ = {
             "evaluation.grading_workers",
         ),
     ],
+    "prices turn counted tokens into money": [
+        *("cost.currency", "cost.prompt", "cost.completion", "cost.judge_prompt", "cost.judge_completion"),
+    ],
     "only other kinds of engine read it": [
         *("engine.seeded", "engine.device", "engine.batch_size", "engine.threads", "engine.max_num_seqs"),
         *("engine.tensor_parallel", "engine.data_parallel", "engine.gpu_memory"),

@@ -30,7 +30,7 @@ app = typer.Typer(
 COMMANDS = {
     "Run": (run.run, run.build, run.train, run.evaluate, study.ablate, study.merge),
     "Look": (run.status, look.view, run.report, share.diff, study.audit),
-    "Data": (start.init, start.schema, study.benchmarks, study.grade, share.export),
+    "Data": (start.init, start.schema, study.benchmarks, study.grade, share.export, run.clean),
     "Models": (model.solve, model.doctor),
 }
 for group, commands in COMMANDS.items():

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +71,12 @@ Fork = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]
+Metrics = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", min=0, max=65535, help="Serve the progress for Prometheus on 127.0.0.1:PORT (0: any)."
+    ),
+]
 DEFAULT_OUT = Path("runs/default")
 
 
@@ -89,14 +95,22 @@ def session(
     short: dict[str, Any],
     fork: Path | None,
     quiet: bool,
+    metrics: int | None = None,
 ) -> Iterator[Any]:
+    """The session of a command. With `metrics`, its progress is served on that port."""
+    from veridistill.report.metrics import served
     from veridistill.report.progress import Progress
     from veridistill.runs.session import Session
 
     chosen = load(config, out, overrides(sets, short))
     where, older = (out, ()) if fork is None else (fork, forked_journals(out))
-    with opened(where, chosen, older) as run_dir:
-        yield Session(run_dir, Progress(run_dir.path, "quiet" if quiet else "auto"))
+    with ExitStack() as stack:
+        run_dir = stack.enter_context(opened(where, chosen, older))
+        progress = stack.enter_context(Progress(run_dir.path, "quiet" if quiet else "auto"))
+        if metrics is not None:
+            port = stack.enter_context(served(lambda: progress.record, metrics))
+            note(f"metrics: http://127.0.0.1:{port}/metrics")
+        yield Session(run_dir, progress)
 
 
 def load(config: str | None, out: Path, overrides: list[str]) -> Config:

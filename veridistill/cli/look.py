@@ -6,20 +6,24 @@ from typing import Annotated
 
 import typer
 
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.data.rundir import RunDir, forked_journals, stored_config
 
 
 def view(
-    run: Annotated[Path, typer.Argument(help="Directory of a run, finished or not.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Directory of a run, finished or not.", autocompletion=completion.runs),
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Show a run's questions, replies and exams in the browser, and label candidates; also while the run is on.
+    """Show a run in the browser, also while it is on, and take labels.
 
-    veridistill view runs/demo
-
-    veridistill audit runs/demo --labels runs/demo/labels.jsonl
+    \b
+    Examples:
+      veridistill view runs/demo
+      veridistill audit runs/demo --labels runs/demo/labels.jsonl
     """
     from veridistill.view.serve import serve
 

@@ -1,11 +1,12 @@
 """Commands on a run: all steps, one step, the report and the progress."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.cli.common import (
     DEFAULT_OUT,
     AllowCode,
@@ -15,6 +16,7 @@ from veridistill.cli.common import (
     Fork,
     Json,
     Limit,
+    Metrics,
     Model,
     Out,
     Problems,
@@ -26,6 +28,10 @@ from veridistill.cli.common import (
 )
 from veridistill.data.rundir import RunDir, read_json, stored_config
 from veridistill.errors import ConfigError
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Directory of a run.", autocompletion=completion.runs)
+]
 
 
 def run(
@@ -42,6 +48,7 @@ def run(
     benchmarks: Benchmarks = None,
     allow_code_execution: AllowCode = False,
     fork: Fork = None,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +75,7 @@ def run(
         "benchmarks": benchmarks,
         "evaluation.allow_code_execution": allow_code_execution or None,
     }
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         found = common.complete(session, pipeline.run(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
         _note_target(session.run)
@@ -88,6 +95,7 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate calls, tokens and time, from 30 questions.")
     ] = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,7 +110,7 @@ def build(
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         if dry_run:
             common.show(common.complete(session, pipeline.dry_run(session)), as_json)
             return
@@ -119,7 +127,13 @@ def _note_target(run: RunDir) -> None:
         common.note(line)
 
 
-def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def train(
+    out: Out = DEFAULT_OUT,
+    sets: Sets = None,
+    metrics: Metrics = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Fine-tune the model on the examples that `build` kept.
 
     \b
@@ -130,7 +144,7 @@ def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quie
     from veridistill.runs import pipeline
 
     stored_config(out)
-    with common.session(None, out, sets, {}, None, quiet) as session:
+    with common.session(None, out, sets, {}, None, quiet, metrics) as session:
         common.show(common.complete(session, pipeline.train_step(session)), as_json)
 
 
@@ -155,6 +169,7 @@ def evaluate(
         bool, typer.Option("--ttc", help="Also answer by the cascade at test time, UQ-TTC (evaluation.ttc).")
     ] = False,
     allow_code_execution: AllowCode = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -177,7 +192,7 @@ def evaluate(
         raise ConfigError(
             f"{out}: not a run directory; name the model to evaluate: --model PATH, or a preset, or a YAML file"
         )
-    with common.session(config, out, sets, short, None, quiet) as session:
+    with common.session(config, out, sets, short, None, quiet, metrics) as session:
         section = session.config.evaluation
         if not section.problems and not section.benchmarks:
             raise ConfigError(
@@ -188,10 +203,7 @@ def evaluate(
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
-def report(
-    run: Annotated[Path | None, typer.Argument(help="Directory of a run, instead of --out.")] = None,
-    out: Out = DEFAULT_OUT,
-) -> None:
+def report(run: RunArgument = DEFAULT_OUT) -> None:
     """Write report.html again from a run's files.
 
     \b
@@ -200,31 +212,38 @@ def report(
     """
     from veridistill.runs import pipeline
 
-    path = run or out
-    print(pipeline.report(RunDir(path, stored_config(path))))
+    print(pipeline.report(RunDir(run, stored_config(run))))
 
 
-def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show how far a run is.
+def status(run: RunArgument = DEFAULT_OUT, as_json: Json = False) -> None:
+    """Show how far a run is, and whether its process is still at work.
 
     \b
     Examples:
-      veridistill status --out runs/math
-      veridistill status --out runs/math --json
+      veridistill status runs/math
+      veridistill status runs/math --json
     """
-    from veridistill.runs import figures
+    from veridistill.runs import status as looking
 
-    stored_config(out)
-    data = {"results": read_json(out / "results.json"), "progress": read_json(out / "progress.json")}
-    if as_json:
-        print(json.dumps(data, ensure_ascii=False))
-        return
-    found, progress = data["results"], data["progress"]
-    print(f"{out}: {found.get('status', 'not started')}")
-    if progress:
-        done = f"{progress.get('done')}" + (f" of {progress['total']}" if progress.get("total") else "")
-        print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
-    if found.get("funnel"):
-        print(figures.funnel_lines(found["funnel"]))
-    if found.get("rounds") and (line := figures.target_line(found)) is not None:
-        print(line)
+    found = looking.status(run, stored_config(run))
+    print(json.dumps(found, ensure_ascii=False) if as_json else looking.lines(found))
+
+
+def clean(
+    run: RunArgument = DEFAULT_OUT,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Free what a run no longer needs: --yes removes it.
+
+    Nothing is removed that another command reads.
+
+    \b
+    Examples:
+      veridistill clean runs/math
+      veridistill clean runs/math --yes
+    """
+    from veridistill.runs import clean as cleaning
+
+    found = cleaning.clean(run, stored_config(run), yes)
+    print(json.dumps(found, ensure_ascii=False) if as_json else cleaning.lines(found))

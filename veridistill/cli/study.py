@@ -54,8 +54,9 @@ def ablate(
             "the run did not ask the simple verifier, so there is no cell for it (see build.extra_stages)"
         )
     common.make_directory(out)
-    session = Session(run_dir, Progress(out, "quiet" if quiet else "auto"))
-    found = common.complete(session, ablation.ablate(run_dir, out, cells, session.progress))
+    with Progress(out, "quiet" if quiet else "auto") as progress:
+        session = Session(run_dir, progress)
+        found = common.complete(session, ablation.ablate(run_dir, out, cells, progress))
     print(json.dumps(found, ensure_ascii=False) if as_json else ablation.table(found))
     common.note(f"datasets: {out}")
 

@@ -333,6 +333,25 @@ class LimitsSection(Section):
     hours: float | None = runtime(None, "stop, resumable, after this many hours", gt=0)
 
 
+class CostSection(Section):
+    """Prices, to show tokens as money; nothing is stopped by them."""
+
+    currency: str = runtime("USD", "how the prices' currency is written")
+    prompt: float | None = runtime(None, "price of a million prompt tokens", ge=0)
+    completion: float | None = runtime(None, "price of a million completion tokens", ge=0)
+    judge_prompt: float | None = runtime(
+        None, "the same for the judge's prompts, if judge.model has other prices; null: as prompt", ge=0
+    )
+    judge_completion: float | None = runtime(
+        None, "the same for the judge's replies; null: as completion", ge=0
+    )
+
+    @property
+    def priced(self) -> bool:
+        prices = self.prompt, self.completion, self.judge_prompt, self.judge_completion
+        return any(price is not None for price in prices)
+
+
 class QualitySection(Section):
     """Quality limits: crossing one ends a finished build with exit code 4."""
 
@@ -365,6 +384,7 @@ class Config(Section):
     engine: EngineSection = identity(EngineSection())
     journal: JournalSection = identity(JournalSection())
     limits: LimitsSection = identity(LimitsSection())
+    cost: CostSection = identity(CostSection())
     quality: QualitySection = identity(QualitySection())
 
     @model_validator(mode="before")

@@ -160,12 +160,7 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
             f"{path}: cannot be used as a run directory ({error.strerror}); name another --out"
         ) from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunLocked(
-                f"{path}: in use by another process; wait for it, or name another --out"
-            ) from None
+        _hold(lock, f"{path}: in use by another process; wait for it, or name another --out")
         yield _checked(path, config, older)
     except ConfigError:
         if fresh and not _begun(path):
@@ -176,6 +171,24 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
         raise
     finally:
         os.close(lock)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from working on the existing run at `path`. Raises `RunLocked` when one does."""
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _hold(lock, f"{path}: in use by another process; wait for it to end")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _hold(lock: int, otherwise: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunLocked(otherwise) from None
 
 
 def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:

@@ -7,6 +7,7 @@ writes the files of a build.
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from veridistill.errors import BudgetReached, ConfigError, VeridistillError
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.runs import canaries, figures, inputs, near_misses, quality, results
+from veridistill.runs import canaries, figures, inputs, live, near_misses, quality, results
 from veridistill.runs.canaries import Planted
 from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
@@ -110,14 +111,16 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
 def questions(session: Session) -> Seeds:
     """The seed questions, read once."""
     if session.seeds is None:
-        session.seeds = inputs.questions(session.run)
+        with session.progress.step("read questions"):
+            session.seeds = inputs.questions(session.run)
     return session.seeds
 
 
 def problems(session: Session) -> list[Problem]:
     """The problems of the exam, read once. Raises `ConfigError` when one cannot be graded with these settings."""
     if session.problems is None:
-        session.problems = inputs.problems(session.run)
+        with session.progress.step("read problems"):
+            session.problems = inputs.problems(session.run)
         graders(session).check(session.problems)
     return session.problems
 
@@ -127,18 +130,21 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
 
     Raises `QualityLimit` after the first questions when most votes are invalid.
     """
-    section, plan, meter = session.config.build, serving.plan, serving.asker.meter
-    found, counts, before = questions(session), Counts.of(plan, questions(session).domains), meter.new_tokens
+    section, plan, found = session.config.build, serving.plan, questions(session)
+    counts = Counts.of(plan, found.domains)
     target = Target(section.target, section.speculation)
     early = Early(plan.stages, session.config.quality.max_invalid, serving.asker.journal)
-    with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
+    expected = live.forecast(serving.asker, section, plan, found, lambda: target.questions(len(found.seeds)))
+    watch, ballots = live.traffic(serving.asker, session.config, expected), Counter[str]()
+    with session.timed("build"), session.progress.step("build", len(found.seeds), "questions", watch) as step:
 
         async def work(seed: Seed, ask: UnitAsk) -> Found:
             distilled = await distil(seed, ask, plan)
             planted = await _planted(distilled, found, ask, plan, canaries.share(section, plan))
             one = Found.of(distilled, ask.exhaustive, planted)
             target.ended(one)
-            step.update(target.done, kept=target.kept, tokens=meter.new_tokens - before)
+            ballots.update(live.votes(one.verdicts))
+            step.update(target.done, kept=target.kept, **ballots)
             return one
 
         opened = serving.asker.map_units(found.seeds, lambda seed: seed.seed_id, work, target.most_open)
@@ -213,7 +219,9 @@ async def dry_run(session: Session) -> dict[str, Any]:
     """Calls, tokens and time of a build, estimated from a sample of its questions."""
     found = questions(session)
     async with _working(session), serving(session, 1) as base:
-        return await estimate(base, session.config.build, found)
+        watch = live.traffic(base.asker, session.config)
+        with session.progress.step("dry run", watch=watch):
+            return await estimate(base, session.config.build, found)
 
 
 @asynccontextmanager
