@@ -4,8 +4,10 @@ Our own, since TRL's names no base model for a local directory.
 """
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
+from veridistill.config import TrainSection
 from veridistill.training.job import Job, Origin, TrainResult
 
 CARD = "README.md"
@@ -22,7 +24,7 @@ def card(job: Job, result: TrainResult) -> str:
         f"`{name}`{revision} fine-tuned with [veridistill](https://arxiv.org/abs/2605.26132) on its own answers to"
         f" unlabeled questions. {_start(origin)}{chosen(origin)}"
     )
-    settings = "\n".join(f"| {key} | {value} |" for key, value in job.section.model_dump().items())
+    settings = "\n".join(f"| {key} | {value} |" for key, value in _settings(job.section))
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -33,7 +35,7 @@ tags: [self-distillation, veridistill]
 
 {_paragraph(about)}
 
-{_paragraph(_training(result))}
+{_paragraph(_training(job.section, result))}
 
 | setting | value |
 |---|---|
@@ -47,11 +49,25 @@ def _paragraph(text: str) -> str:
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
-def _training(result: TrainResult) -> str:
+def _settings(section: TrainSection) -> Iterator[tuple[str, object]]:
+    """Names and values, those of the adapters by their own names."""
+    for name, value in section.model_dump().items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+        else:
+            yield name, ", ".join(value) if isinstance(value, tuple) else value
+
+
+def _training(section: TrainSection, result: TrainResult) -> str:
     steps = "1 optimizer step" if result.steps == 1 else f"{result.steps:,} optimizer steps"
+    seen = f", which saw each example {result.epochs:.3g} times on average" if result.epochs else ""
+    learned = "All weights were trained"
+    if section.lora is not None:
+        learned = f"Low-rank adapters of rank {section.lora.rank} were trained and added to the weights"
+    kind = " weighted by each token's own probability (DFT)" if section.loss == "dft" else ""
     return (
         f"{result.num_rows:,} examples ({result.label_tokens:,} tokens of replies; {result.num_dropped:,} more were"
-        f" too long), {steps}. All weights were trained, with the loss on the reply alone, by AdamW with a cosine to"
+        f" too long), {steps}{seen}. {learned}, with the loss on the reply alone{kind}, by AdamW with a cosine to"
         " 10 % of the peak rate."
     )
 
