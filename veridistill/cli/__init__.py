@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import veridistill
-from veridistill.cli import model, run, share, study
+from veridistill.cli import model, run, share, study, training
 from veridistill.cli.common import Signalled, note
 from veridistill.errors import VeridistillError
 
@@ -29,6 +29,7 @@ COMMANDS = (
     *(study.ablate, study.audit, study.grade, study.merge, study.benchmarks),
     *(share.diff, share.export),
     *(model.solve, model.doctor),
+    *(training.plan, training.adopt, training.push),
 )
 for command in COMMANDS:
     app.command()(command)

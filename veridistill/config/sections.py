@@ -291,6 +291,9 @@ class TrainSection(Section):
     seed: int = identity(42)
     gradient_checkpointing: bool = runtime(False)
     save_steps: int = runtime(100, "steps between checkpoints", ge=1)
+    preflight: Literal["refuse", "off"] = runtime(
+        "refuse", "whether a run that this machine cannot train, by calculation, is refused before its build"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainSection":

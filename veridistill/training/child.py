@@ -136,7 +136,7 @@ def _save(job: Job, model: Any, result: TrainResult) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
     AutoTokenizer.from_pretrained(job.base_model, revision=job.revision).save_pretrained(temporary)
-    (temporary / CARD).write_text(card(job, result), encoding="utf-8")
+    (temporary / CARD).write_text(card(job.origin, job.section, result), encoding="utf-8")
     (temporary / RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
     checkpoints.sync([*temporary.rglob("*"), temporary])
     temporary.rename(job.out)
