@@ -1,15 +1,22 @@
-"""What a training on a CPU holds in memory, at four sizes of a Qwen3 with a large vocabulary, beside the plan of `training.memory`.
+"""What a training on a CPU holds in memory, at four sizes of a Qwen3 with a large vocabulary, beside the plan.
 
-    python benchmarks/training_memory.py --json FILE        # about five minutes on two cores
+    python benchmarks/training_memory.py --json FILE        # about four minutes on two idle cores
     python benchmarks/training_memory.py --quick            # the smallest size alone
 
 Each training runs as the command runs it, in a process of its own, on rows of one length, and its resident memory is
-read every 20 ms. `measured` and `planned` are peaks above what the process holds before it loads the model; sizes are in
-bytes.
+read every 20 ms. `measured` is the peak above `libraries`, what the same process holds when it has imported what it
+needs and loaded no model; `planned` is the total of `training.memory`. `by_phase` are the peaks of loading with the first
+step, of the later steps, and of saving. All sizes are bytes.
 """
 
+import argparse
 import asyncio
+import json
+import math
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +27,11 @@ from typing import Any
 
 from veridistill.config import TrainSection
 from veridistill.data.tables import EXAMPLES
+from veridistill.engines.dtype import fastest
 from veridistill.records import Example
-from veridistill.training.job import Job, Origin, Progress
+from veridistill.training.job import Job, Origin
 from veridistill.training.launcher import train
+from veridistill.training.memory import Layout, Shape, memory
 
 ORIGIN = Origin(
     model="random", revision=None, round=1, selection="first", candidates=1, stages=("simple",), votes=1
@@ -76,7 +85,7 @@ def make_model(size: Size, folder: Path) -> None:
 
 
 def rows(size: Size, count: int) -> list[Example]:
-    prompt, reply = tuple(range(2, 52)), tuple(2 + i % 290 for i in range(size.tokens - 51)) + (1,)
+    prompt, reply = tuple(range(2, 52)), (*(2 + i % 290 for i in range(size.tokens - 51)), 1)
     return [Example(f"s{i}", 0, prompt, reply, ()) for i in range(count)]
 
 
@@ -104,23 +113,78 @@ def watched(trace: list[tuple[float, int]]) -> Iterator[None]:
         thread.join()
 
 
-def measure(size: Size, root: Path, **settings: Any) -> dict[str, Any]:
+def libraries() -> int:
+    """The bytes of a process that has imported what a training imports."""
+    code = (
+        "import torch, transformers, trl, datasets, pyarrow.parquet; from trl import SFTConfig, SFTTrainer;"
+        " from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM;"
+        " from veridistill.training.metrics import peak_resident; print(peak_resident())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def measure(size: Size, root: Path, base: int) -> dict[str, Any]:
     make_model(size, root / "base")
     EXAMPLES.write(root / "examples.parquet", rows(size, 8))
-    section = TrainSection(max_steps=3, batch_size=4, micro_batch_size=size.micro_batch, **settings)
+    section = TrainSection(max_steps=2, batch_size=2 * size.micro_batch, micro_batch_size=size.micro_batch)
     job = Job(
-        section=section, origin=ORIGIN, base_model=str(root / "base"), revision=None, device="cpu",
-        examples=root / "examples.parquet", work=root / "work", out=root / "model",
-    )  # fmt: skip
+        section=section,
+        origin=ORIGIN,
+        base_model=str(root / "base"),
+        revision=None,
+        device="cpu",
+        examples=root / "examples.parquet",
+        work=root / "work",
+        out=root / "model",
+    )
     trace: list[tuple[float, int]] = []
     steps: list[float] = []
-
-    def seen(progress: Progress) -> None:
-        steps.append(time.monotonic())
-
     with watched(trace):
-        asyncio.run(train(job, seen))
-    if os.environ.get("TRACE"):
-        for name, start, end in zip(["load+step1", "step2", "step3", "save"], [0.0, *steps], [*steps, 1e18]):
-            print(name, max((b for t, b in trace if start <= t < end), default=0) >> 20, "MiB")
-    return {**asdict(size), "measured": max(held for _, held in trace)}
+        asyncio.run(train(job, lambda _: steps.append(time.monotonic())))
+    shape = Shape.of(json.loads((root / "base" / "config.json").read_text(encoding="utf-8")))
+    products = fastest("cpu", shape.storage * shape.parameters)
+    layout = Layout("cpu", products, size.tokens, size.micro_batch)
+    bounds = [0.0, steps[0], steps[-1], math.inf]
+    phases = {
+        name: max((held for at, held in trace if start <= at < end), default=0)
+        for name, start, end in zip(("first", "later", "saving"), bounds, bounds[1:], strict=False)
+    }
+    return {
+        "name": size.name,
+        "parameters": shape.parameters,
+        "shape": asdict(shape),
+        "layout": asdict(layout),
+        "libraries": base,
+        "by_phase": phases,
+        "measured": max(held for _, held in trace) - base,
+        "planned": memory(shape, layout).total,
+        "parts": asdict(memory(shape, layout)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    base, found = libraries(), []
+    for size in SIZES[:1] if options.quick else SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            one = measure(size, Path(folder), base)
+        found.append(one)
+        print(
+            f"{one['name']:>5}: {one['parameters'] / 1e6:6.1f} M parameters, measured {one['measured'] >> 20:6} MiB,"
+            f" planned {one['planned'] >> 20:6} MiB ({one['planned'] / one['measured']:.2f}),"
+            f" {one['measured'] / one['parameters']:.1f} bytes a parameter,"
+            f" phases {[held >> 20 for held in one['by_phase'].values()]}",
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"sizes": found}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -107,5 +107,5 @@ def test_each_choice_saves_what_it_is_for() -> None:
 
 
 def test_another_family() -> None:
-    with pytest.raises(ConfigError, match="Llama family only; config.json lacks 'num_hidden_layers'"):
+    with pytest.raises(ConfigError, match=r"Llama family only; config\.json lacks 'num_hidden_layers'"):
         Shape.of({"num_attention_heads": 4, "hidden_size": 64})

@@ -18,8 +18,9 @@ def arguments(
 ) -> dict[str, Any]:
     """Keyword arguments of `trl.SFTConfig`, whose field names are `known`.
 
-    Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or
-    shuffled. `micro` samples go through the model at once. The weights are float32; `products` is the dtype in which they are multiplied (autocast).
+    Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or shuffled.
+    `micro` samples go through the model at once. What learns is float32; `products` is the dtype in which it is
+    multiplied (autocast).
     """
     section, gpu = job.section, place == "cuda"
     return {

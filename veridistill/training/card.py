@@ -15,7 +15,7 @@ CARD = "README.md"
 
 
 def card(origin: Origin, section: TrainSection, result: TrainResult, sections: Sequence[str] = ()) -> str:
-    """Markdown with the Hub's metadata, with more `sections` before the last words. No path of this machine is in it."""
+    """Markdown with the Hub's metadata, and `sections` before the last words. No path of this machine is in it."""
     name = public_name(origin.model)
     known = name == origin.model and name != "lab"
     head = f"base_model: {name}\n" if known else ""

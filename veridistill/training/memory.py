@@ -1,8 +1,8 @@
 """What a training holds in memory and on disk, by calculation. Pure: from a model's shape and how it is trained.
 
 The constants for activations were read off PyTorch's saved tensors, by varying one dimension at a time
-(`tests/training/test_memory.py` does so again); `benchmarks/training_memory.py` compares the whole with the peaks of real
-trainings. All sizes are bytes.
+(`tests/training/test_memory.py` does so again); `benchmarks/training_memory.py` compares the whole with the peaks of
+real trainings. All sizes are bytes.
 """
 
 from collections.abc import Mapping
