@@ -5,8 +5,8 @@
 
 Each training runs as the command runs it, in a process of its own, on rows of one length, and its resident memory is
 read every 20 ms. `measured` is the peak above `libraries`, what the same process holds when it has imported what it
-needs and loaded no model; `planned` is the total of `training.memory`. `by_phase` are the peaks of loading with the first
-step, of the later steps, and of saving. All sizes are bytes.
+needs and loaded no model; `planned` is the total of `training.memory`. `by_phase` are the peaks of loading with the
+first step, of the later steps, and of saving. All sizes are bytes.
 """
 
 import argparse

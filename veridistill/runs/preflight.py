@@ -55,7 +55,7 @@ def check(session: Session) -> None:
     Nothing is said of a model whose dimensions are not known: then training itself finds out.
     """
     config, run = session.config, session.run
-    if config.train.preflight == "off":
+    if config.train.preflight == "off" or config.engine.kind == "scripted":  # which stands for no model
         return
     if all(run.round(number).model.exists() for number in range(1, config.rounds + 1)):
         return
