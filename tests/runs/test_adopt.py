@@ -32,7 +32,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def mine(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it, as the working directory's `runs/mine`."""
     shutil.copytree(workplace / "runs", tmp_path / "runs")
@@ -40,7 +40,7 @@ def mine(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path / "runs" / "mine"
 
 
-@pytest.fixture()
+@pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """The lab's model with other weights, in a directory of its own."""
     from safetensors.torch import load_file, save_file
@@ -87,7 +87,7 @@ def test_the_programs_of_the_docs_train_a_model_that_is_adopted(
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     program = next(block for block in blocks if made in block)
     assert 'base = "Qwen/Qwen3-0.6B"' in program
-    exec(program.replace("Qwen/Qwen3-0.6B", str(LAB / "model")), {})  # noqa: S102
+    exec(program.replace("Qwen/Qwen3-0.6B", str(LAB / "model")), {})
     done = veridistill("adopt", mine, made, "--json")
     assert done.code == 0, done.err
     assert done.json["round"] == 1

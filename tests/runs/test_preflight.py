@@ -76,7 +76,7 @@ def test_a_machine_that_cannot_be_read(text: str) -> None:
         machine.named(text)
 
 
-@pytest.fixture()
+@pytest.fixture
 def large(tmp_path: Path) -> Path:
     folder = tmp_path / "large"
     folder.mkdir()
