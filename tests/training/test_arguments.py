@@ -29,6 +29,7 @@ def test_a_step_sees_the_whole_batch_and_rows_stay_as_they_are(tmp_path: Path) -
     section = TrainSection(batch_size=64, learning_rate=1e-4, warmup=0.1)
     made = arguments(job(tmp_path, section), 7, 16, "cpu", "float32", ())
     assert made["per_device_train_batch_size"] * made["gradient_accumulation_steps"] == 64
+    assert made["loss_type"] == "nll"
     assert (made["max_steps"], made["learning_rate"], made["warmup_steps"]) == (7, 1e-4, 0.1)
     assert (made["max_length"], made["packing"], made["train_sampling_strategy"]) == (
         None,

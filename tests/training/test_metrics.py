@@ -38,8 +38,9 @@ def test_the_speed_counts_the_tokens_of_one_step() -> None:
 
 def test_memory_is_the_peak_and_never_falls() -> None:
     before = peak_resident()
-    held = bytearray(64 << 20)
+    held = b"x" * (256 << 20)
     after = peak_resident()
     del held
-    assert after >= max(before, 64 << 20)
-    assert Meter("cpu", (), 1).memory() >= after
+    slack = 8 << 20  # the system counts pages in batches
+    assert after >= max(before, 256 << 20) - slack
+    assert Meter("cpu", (), 1).memory() >= after - slack
