@@ -142,7 +142,7 @@ def more_tokens(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (change("config.json", num_hidden_layers=1), r"num_hidden_layers is 1"),
+        (change("config.json", intermediate_size=64), "intermediate_size is 64"),
         (change("tokenizer_config.json", chat_template="{{ messages }}"), "chat template is not the base"),
         (change("generation_config.json", eos_token_id=[1]), "replies end with the tokens"),
         (more_tokens, "tokenizer has other tokens"),

@@ -18,12 +18,14 @@ from veridistill.runs import results
 from veridistill.runs.export.card import audit, funnel
 from veridistill.runs.origin import origin
 from veridistill.training.card import CARD, card
-from veridistill.training.job import read_result
+from veridistill.training.job import RESULT, read_result
 
 
 def write(run: RunDir, number: int) -> None:
-    """Write the card into the directory of the round's model."""
-    write_atomically(run.round(number).model / CARD, text(run, number))
+    """Write the card into the directory of the round's model, unless what the run recorded of it is lost."""
+    model = run.round(number).model
+    if (model / RESULT).is_file() and len(results.read(run)["rounds"]) >= number:
+        write_atomically(model / CARD, text(run, number))
 
 
 def text(run: RunDir, number: int) -> str:

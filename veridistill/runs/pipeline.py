@@ -104,7 +104,7 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
         if trained:
             async with serving(session, trained[-1] + 1, roles) as after:
                 await examine(session, after, "after", trained[-1], chosen)
-        model_card.write(session.run, trained[-1])
+            model_card.write(session.run, trained[-1])
     found = results.read(session.run)
     return {
         name: found[name] for name in ("base", "after", "gain", "gains", "ttc") if found[name] is not None
