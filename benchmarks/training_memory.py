@@ -4,9 +4,9 @@
     python benchmarks/training_memory.py --quick            # the smallest size alone
 
 Each training runs as the command runs it, in a process of its own, on rows of one length, and its resident memory is
-read every 20 ms. `measured` is the peak above `libraries`, what the same process holds when it has imported what it
-needs and loaded no model; `planned` is the total of `training.memory`. `by_phase` are the peaks of loading with the
-first step, of the later steps, and of saving. All sizes are bytes.
+read every 20 ms. `measured` is the peak above `libraries`, that of a training of a model of 60,000 parameters; `planned`
+is the total of `training.memory`. `by_phase` are the peaks of loading with the first step, of the later steps, and of
+saving. All sizes are bytes.
 """
 
 import argparse
@@ -14,8 +14,6 @@ import asyncio
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -56,6 +54,10 @@ SIZES = (
     Size("60M", 100_000, 384, 12, 300, 2),
     Size("120M", 150_000, 512, 14, 450),
 )
+
+
+TINY = Size("tiny", 300, 64, 1, 64)
+"""Holds what the libraries hold, and as good as nothing else."""
 
 
 def make_model(size: Size, folder: Path) -> None:
@@ -113,18 +115,8 @@ def watched(trace: list[tuple[float, int]]) -> Iterator[None]:
         thread.join()
 
 
-def libraries() -> int:
-    """The bytes of a process that has imported what a training imports."""
-    code = (
-        "import torch, transformers, trl, datasets, pyarrow.parquet; from trl import SFTConfig, SFTTrainer;"
-        " from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM;"
-        " from veridistill.training.metrics import peak_resident; print(peak_resident())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout)
-
-
-def measure(size: Size, root: Path, base: int) -> dict[str, Any]:
+def peaks(size: Size, root: Path) -> tuple[dict[str, int], Shape]:
+    """The most resident bytes by phase of a training of two steps, and the model's shape."""
     make_model(size, root / "base")
     EXAMPLES.write(root / "examples.parquet", rows(size, 8))
     section = TrainSection(max_steps=2, batch_size=2 * size.micro_batch, micro_batch_size=size.micro_batch)
@@ -143,13 +135,18 @@ def measure(size: Size, root: Path, base: int) -> dict[str, Any]:
     with watched(trace):
         asyncio.run(train(job, lambda _: steps.append(time.monotonic())))
     shape = Shape.of(json.loads((root / "base" / "config.json").read_text(encoding="utf-8")))
-    products = fastest("cpu", shape.storage * shape.parameters)
-    layout = Layout("cpu", products, size.tokens, size.micro_batch)
     bounds = [0.0, steps[0], steps[-1], math.inf]
-    phases = {
-        name: max((held for at, held in trace if start <= at < end), default=0)
+    held = {
+        name: max((now for at, now in trace if start <= at < end), default=0)
         for name, start, end in zip(("first", "later", "saving"), bounds, bounds[1:], strict=False)
     }
+    return held, shape
+
+
+def measure(size: Size, root: Path, base: int) -> dict[str, Any]:
+    phases, shape = peaks(size, root)
+    products = fastest("cpu", shape.storage * shape.parameters)
+    layout = Layout("cpu", products, size.tokens, size.micro_batch)
     return {
         "name": size.name,
         "parameters": shape.parameters,
@@ -157,7 +154,7 @@ def measure(size: Size, root: Path, base: int) -> dict[str, Any]:
         "layout": asdict(layout),
         "libraries": base,
         "by_phase": phases,
-        "measured": max(held for _, held in trace) - base,
+        "measured": max(phases.values()) - base,
         "planned": memory(shape, layout).total,
         "parts": asdict(memory(shape, layout)),
     }
@@ -170,7 +167,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    base, found = libraries(), []
+    with tempfile.TemporaryDirectory() as folder:
+        base = max(peaks(TINY, Path(folder))[0].values())
+    found = []
     for size in SIZES[:1] if options.quick else SIZES:
         with tempfile.TemporaryDirectory() as folder:
             one = measure(size, Path(folder), base)
