@@ -4,9 +4,9 @@
     python benchmarks/training_memory.py --quick            # the smallest size alone
 
 Each training runs as the command runs it, in a process of its own, on rows of one length, and its resident memory is
-read every 20 ms. `measured` is the peak above `libraries`, that of a training of a model of 60,000 parameters;
-`planned` is the total of `training.memory`. `by_phase` are the peaks of loading with the first step, of the later steps, and of
-saving. All sizes are bytes.
+read every 20 ms. `measured` is the peak above `libraries`, that of a training of a model of 60,000 parameters, and
+`planned` the total of `training.memory`. `by_phase` are the peaks of loading with the first step, of the later
+steps, and of saving. All sizes are bytes.
 """
 
 import argparse
