@@ -91,6 +91,4 @@ def merged(model: Any, storage: Any) -> Any:
             for adapter in layer.active_adapters:
                 total += layer.get_delta_weight(adapter).float()
             weight.data = total.to(storage)
-    base = model.unload()
-    del base.peft_config
-    return base.requires_grad_(True).to(storage)
+    return model.unload().requires_grad_(True).to(storage)
