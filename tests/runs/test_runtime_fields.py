@@ -37,6 +37,7 @@ STOPPING = {"limits.tokens": "400", "limits.hours": "1e-7"}
 NOT_READ = {
     "another kind of engine may round differently: replayed from a journal in tests/engines": ["engine.kind"],
     "only training reads it": ["train.micro_batch_size", "train.gradient_checkpointing", "train.save_steps"],
+    "only what comes before a whole run reads it": ["train.preflight"],
     "only an exam reads it": [
         *(
             "evaluation.data",

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import veridistill
-from veridistill.cli import completion, look, model, run, share, start, study
+from veridistill.cli import completion, look, model, run, share, start, study, training
 from veridistill.cli.common import Signalled, note
 from veridistill.cli.helping import Grouped
 from veridistill.errors import VeridistillError
@@ -31,7 +31,7 @@ COMMANDS = {
     "Run": (run.run, run.build, run.train, run.evaluate, study.ablate, study.merge),
     "Look": (run.status, look.view, run.report, share.diff, study.audit),
     "Data": (start.init, start.schema, study.benchmarks, study.grade, share.export, run.clean),
-    "Models": (model.solve, model.doctor),
+    "Models": (training.plan, training.adopt, training.push, model.solve, model.doctor),
 }
 for group, commands in COMMANDS.items():
     for command in commands:

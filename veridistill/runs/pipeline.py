@@ -22,18 +22,29 @@ from veridistill.errors import BudgetReached, ConfigError, VeridistillError
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.runs import canaries, figures, inputs, live, near_misses, quality, results
+from veridistill.runs import (
+    canaries,
+    figures,
+    inputs,
+    live,
+    model_card,
+    near_misses,
+    preflight,
+    quality,
+    results,
+)
 from veridistill.runs.canaries import Planted
 from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.found import Found
 from veridistill.runs.funnel import Counts, Funnel
+from veridistill.runs.origin import origin
 from veridistill.runs.session import Serving, Session, exam_roles, model_of, serving
 from veridistill.runs.sink import Sink
 from veridistill.runs.target import Target
 from veridistill.training import launcher
-from veridistill.training.job import Job, Origin
+from veridistill.training.job import Job
 
 
 async def run(session: Session) -> dict[str, Any]:
@@ -43,6 +54,7 @@ async def run(session: Session) -> dict[str, Any]:
         # Their faults are reported before a model is loaded.
         questions(session)
         problems(session)
+        preflight.check(session)
         for number in range(1, session.config.rounds + 1):
             await _round(session, number)
     return results.read(session.run)
@@ -58,6 +70,7 @@ async def _round(session: Session, number: int) -> None:
     if problems(session):
         async with serving(session, number + 1, exam_roles(session.config)) as after:
             await examine(session, after, "after", number, problems(session))
+    model_card.write(session.run, number)
 
 
 def next_round(run: RunDir) -> int:
@@ -102,6 +115,7 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
         if trained:
             async with serving(session, trained[-1] + 1, roles) as after:
                 await examine(session, after, "after", trained[-1], chosen)
+            model_card.write(session.run, trained[-1])
     found = results.read(session.run)
     return {
         name: found[name] for name in ("base", "after", "gain", "gains", "ttc") if found[name] is not None
@@ -193,21 +207,6 @@ async def train(session: Session, number: int) -> None:
     with session.timed("train"), session.progress.step("train", None, "steps") as step:
         trained = await launcher.train(job, lambda seen: step.update(seen.step, seen.total, loss=seen.loss))
     results.add_training(session.run, number, trained)
-
-
-def origin(run: RunDir, number: int) -> Origin:
-    """What a model card or a dataset card says of how the round's examples came about."""
-    config = run.config
-    return Origin(
-        model=config.model.path,
-        revision=config.model.revision,
-        round=number,
-        selection=results.read(run)["rounds"][number - 1]["selection"],
-        candidates=config.generate.candidates,
-        stages=config.judge.stages,
-        votes=config.judge.votes,
-        judge=config.judge.model.path if config.judge.model else None,
-    )
 
 
 def report(run: RunDir) -> Path:
