@@ -1,0 +1,3 @@
+from veridistill.lab.worlds.equations import EQUATIONS
+from dataclasses import replace
+PROGRAMS = replace(EQUATIONS, name="programs")
