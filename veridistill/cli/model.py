@@ -78,9 +78,14 @@ def doctor(
 
 def lab_pretrain(
     out: Annotated[Path, typer.Argument(help="Directory for checkpoints, the log and the model.")],
-    tokens: Annotated[int | None, typer.Option(help="Training tokens; default: the shipped model's.")] = None,
+    world: Annotated[
+        str, typer.Option(help="What it is taught: equations, science, programs, or all.")
+    ] = "equations",
+    tokens: Annotated[
+        int | None, typer.Option(help="Training tokens; default: the shipped model's, for each world.")
+    ] = None,
 ) -> None:
-    """Make the lab's model from scratch (up to 2 hours on two cores; can be resumed)."""
-    from veridistill.lab import pretrain
+    """Make a model of the lab from scratch (up to 2 hours a world on two cores; can be resumed)."""
+    from veridistill.lab import pretrain, worlds
 
-    pretrain.pretrain(out, num_tokens=tokens or pretrain.NUM_TOKENS)
+    pretrain.pretrain(out, worlds.named(world), num_tokens=tokens)
