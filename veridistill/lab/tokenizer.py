@@ -97,7 +97,9 @@ def train(worlds: Sequence[AnyWorld]) -> "PreTrainedTokenizerFast":
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     size = vocabulary(worlds) - len(SPECIAL) - len(MARKERS)
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(alphabet), show_progress=False)
-    texts = (text.replace("<think>", "").replace("</think>", "") for text in corpus(worlds, 6000 * len(worlds)))
+    texts = (
+        text.replace("<think>", "").replace("</think>", "") for text in corpus(worlds, 6000 * len(worlds))
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in MARKERS])

@@ -47,7 +47,9 @@ def problems(run: RunDir) -> list[Problem]:
     """The exam, or nothing. Raises `MissingExtra` when there is one and its statistics lack scipy."""
     section = run.config.evaluation
     if section.problems == "lab":
-        section = section.model_copy(update={"problems": str(files.exam_file(EQUATIONS, run.path, section.limit))})
+        section = section.model_copy(
+            update={"problems": str(files.exam_file(EQUATIONS, run.path, section.limit))}
+        )
     if chosen := benchmarks.selected(section):
         intervals.check()
     return chosen

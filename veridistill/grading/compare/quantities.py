@@ -16,7 +16,9 @@ _PI = Fraction("3.14159265358979323846")
 _NEARLY = Fraction(1, 1_000_000)
 """The share by which values may differ that are converted with pi, as degrees are to radians."""
 _MOST_EXPONENT = 300
-_TOLERANT = re.compile(r"(?P<value>.+?)\s*(?:\\pm(?![A-Za-z])|±)\s*(?P<margin>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>.*)", re.DOTALL)
+_TOLERANT = re.compile(
+    r"(?P<value>.+?)\s*(?:\\pm(?![A-Za-z])|±)\s*(?P<margin>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>.*)", re.DOTALL
+)
 _POWER = re.compile(
     r"(?P<value>.+?)\s*(?:(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{?\s*(?P<power>[-+]?[0-9]{1,3})\s*\}?|[eE](?P<e>[-+]?[0-9]{1,3}))"
 )

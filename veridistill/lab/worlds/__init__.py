@@ -6,6 +6,8 @@ from veridistill.lab.worlds.programs import PROGRAMS
 from veridistill.lab.worlds.science import SCIENCE
 from veridistill.lab.worlds.world import AnyWorld, Task
 
+__all__ = ["ALL", "EQUATIONS", "PROGRAMS", "SCIENCE", "WORLDS", "named", "task_of"]
+
 WORLDS: dict[str, AnyWorld] = {world.name: world for world in (EQUATIONS, SCIENCE, PROGRAMS)}
 ALL = "all"
 

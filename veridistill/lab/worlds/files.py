@@ -43,7 +43,11 @@ def write_exam(path: Path, tasks: Iterable[Task]) -> None:
 
 def _row(problem: Problem) -> dict[str, object]:
     """The reader adds the options below the question itself."""
-    question = problem.question.removesuffix(with_options("", problem.options)) if problem.options else problem.question
+    question = (
+        problem.question.removesuffix(with_options("", problem.options))
+        if problem.options
+        else problem.question
+    )
     row: dict[str, object] = {"kind": problem.kind, "question": question}
     if problem.kind == "code":
         return row | {"tests": json.loads(problem.tests)}

@@ -1,7 +1,7 @@
 """Training samples for a world, made from its solutions, its flaws and the work of its judges.
 
-Where something is judged, about half of the answers pass: of a stage's rejections each flaw that it must see is one, and
-among what it must pass are flaws that other stages see.
+Where something is judged, about half of the answers pass. Those that do not have a flaw that the stage must see; among
+those that do are flaws that only other stages see.
 """
 
 import random

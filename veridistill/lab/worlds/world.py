@@ -49,8 +49,8 @@ class Sample:
 class Flaw(Generic[T]):
     """A way to answer that is not as it should be.
 
-    `share`: of the flawed answers of a world (its flaws' shares sum to 1). `seen_by`: the stages that reject it by their
-    own work. `graded`: what graders say; "right" where only the form is flawed. `make`: the answer's text after the
+    `share`: of the flawed answers of a world, whose shares sum to 1. `seen_by`: the stages that reject it by their own
+    work. `graded`: what graders say; "right" where only the form is flawed. `make`: the answer's text after the
     reasoning, or None where the task cannot be answered in this way.
     """
 

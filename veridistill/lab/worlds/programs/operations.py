@@ -107,7 +107,9 @@ def states(operations: Sequence[Operation], value: Value) -> list[Value] | None:
     return found
 
 
-_LINES = [(name, re.compile(re.escape(kind.line).replace(r"\{k\}", "([0-9])"))) for name, kind in KINDS.items()]
+_LINES = [
+    (name, re.compile(re.escape(kind.line).replace(r"\{k\}", "([0-9])"))) for name, kind in KINDS.items()
+]
 _WORDS = [
     (name, re.compile(re.escape(words).replace(r"\{k\}", "([0-9k])")))
     for name, kind in KINDS.items()

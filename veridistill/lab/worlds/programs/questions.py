@@ -104,7 +104,11 @@ def meaning(operations: tuple[Operation, ...]) -> str | None:
 
 
 _NOTHING = hashlib.sha256("|".join(map(shown, INPUTS)).encode()).hexdigest()[:16]
-_SIZES: Mapping[Mix, tuple[float, float]] = {"solver": (0.75, 0.25), "judge": (0.55, 0.45), "hard": (0.0, 1.0)}
+_SIZES: Mapping[Mix, tuple[float, float]] = {
+    "solver": (0.75, 0.25),
+    "judge": (0.55, 0.45),
+    "hard": (0.0, 1.0),
+}
 """Shares of programs of two operations and of three."""
 _LENGTHS: Mapping[Mix, tuple[int, ...]] = {"solver": (4, 4, 5), "judge": (4, 5), "hard": (5,)}
 _HIDDEN: Mapping[Mix, float] = {"solver": 0.6, "judge": 0.6, "hard": 1.0}

@@ -15,8 +15,9 @@ _STATED = re.compile(
 
 @dataclass(frozen=True)
 class Stated:
-    """What an answer says: two given quantities (symbol, number, unit), how many units a thousand of them are said to be
-    (None: nothing is said), the formula, the computation, its result and the box.
+    """What an answer says: two given quantities (symbol, number, unit), the formula, the computation, its result and box.
+
+    `power`: how many units a thousand of them are said to be; None where nothing is said.
     """
 
     given: tuple[tuple[str, int, str], tuple[str, int, str]]

@@ -55,7 +55,11 @@ def _moved(q: Measurement, relation: Relation) -> Measurement | None:
     )
     if any(given.kilo and not given.quantity.kilo for given in (one, other)):
         return None
-    return None if conversion(asked.unit, q.asked.unit) else replace(q, relation=relation, asked=asked, given=(one, other))
+    return (
+        None
+        if conversion(asked.unit, q.asked.unit)
+        else replace(q, relation=relation, asked=asked, given=(one, other))
+    )
 
 
 def _formula(rng: random.Random, q: Measurement) -> str | None:
@@ -66,7 +70,9 @@ def _formula(rng: random.Random, q: Measurement) -> str | None:
     one, other = (given.quantity.symbol for given in q.given)
     if not q.divides and q.long is q.given[1]:
         one, other = other, one
-    operation, left, right = ("*", q.long.value, q.digit.number) if q.divides else ("/", q.long.value, q.digit.number)
+    operation, left, right = (
+        ("*", q.long.value, q.digit.number) if q.divides else ("/", q.long.value, q.digit.number)
+    )
     made = computed(q, 1000, value, _box(rng, q, value))
     return replace(made, formula=f"{one}{operation}{other}", operation=operation, left=left, right=right).text
 

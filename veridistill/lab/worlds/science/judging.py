@@ -3,7 +3,7 @@
 *Infer* copies what the answer says is given and asked; *compare* sets that beside the question, term by term.
 *Factuality* knows the formulas and the prefix and multiplies what the answer multiplies; it does not look at the
 question. *Correctness* repeats the answer's steps with the question's numbers, compares the result with the box, and
-looks whether the box holds a unit, or the letter of an option; it takes the formula and the prefix as the answer has them.
+looks whether the box holds a unit, or the letter of an option; formula and prefix it takes as the answer has them.
 """
 
 from veridistill.lab.worlds.replies import JUNK_WORK, checked, digits_up, pairs, think
@@ -41,9 +41,9 @@ def compare(q: Measurement, inferred: str) -> str:
 
 
 def times(a: int, x: int, claimed: int) -> str:
-    """a · x against a claimed product, from the units up: `5:15=5,` is the digit of x, a · digit + carry, the claimed digit.
+    """a · x against a claimed product, from the units up.
 
-    `.` represents a missing digit. Stops with `!` at the first difference.
+    `5:15=5,` is the digit of x, a · digit + carry, and the claimed digit; `.` represents a missing one. Stops with `!` at the first difference.
     """
     work, carry, digits, rest = f"{a}*", 0, digits_up(x, 1), [str(d) for d in digits_up(claimed, 1)]
     for digit in digits:

@@ -1,4 +1,4 @@
-"""The questions of the science world: two quantities are given, a third is asked, as a number or as one of four options.
+"""The questions of the science world: of two given quantities a third is asked, as a number or as one of four options.
 
 One of the given quantities is a single digit, and of the asked one and the other given one, one is it times the other.
 A large one may be given in thousands of its unit (`25 kohm`).
@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from veridistill.domains.options import LETTERS, with_options
-from veridistill.lab.worlds.science.relations import NOUNS, RELATIONS, SYMBOLS, Quantity, Relation, relation_of
+from veridistill.lab.worlds.science.relations import (
+    NOUNS,
+    RELATIONS,
+    SYMBOLS,
+    Quantity,
+    Relation,
+    relation_of,
+)
 from veridistill.lab.worlds.world import Mix
 from veridistill.records import Problem
 
@@ -122,10 +129,8 @@ class Measurement:
     @property
     def problem(self) -> Problem:
         if self.options:
-            kind, reference = "choice", self.letter
-            return Problem(
-                self.key, "science", kind, self.question, reference, "science", self.option_texts
-            )
+            texts = self.option_texts
+            return Problem(self.key, "science", "choice", self.question, self.letter, "science", texts)
         reference = f"{self.value} {self.asked.unit}"
         return Problem(self.key, "science", "quantity", self.question, reference, "science")
 
@@ -208,7 +213,9 @@ def parse(text: str) -> Measurement | None:
     matched = [option for option in options if option is not None]
     values = tuple(int(option[2]) for option in matched)
     made = replace(found, options=values)
-    fits = len(lines) == CHOICES == len(set(values)) and made.value in values and made.question == text.strip()
+    fits = (
+        len(lines) == CHOICES == len(set(values)) and made.value in values and made.question == text.strip()
+    )
     return made if fits else None
 
 

@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+from veridistill.lab.world import HARD, SOLVER, Question, Split
 
 from veridistill.lab import world
-from veridistill.lab.world import HARD, SOLVER, Question, Split
 
 SPLITS: tuple[Split, ...] = ("post_train", "seeds", "exam")
 

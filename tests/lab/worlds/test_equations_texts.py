@@ -4,11 +4,11 @@ import random
 import re
 
 import pytest
+from veridistill.lab.texts import MAKERS, SHARES, Sample, Skill
+from veridistill.lab.world import HARD, Question, parse
 
 from veridistill.decide import read_verdict, split
 from veridistill.lab import texts
-from veridistill.lab.texts import MAKERS, SHARES, Sample, Skill
-from veridistill.lab.world import HARD, Question, parse
 from veridistill.records import Completion
 
 JUDGES: tuple[Skill, ...] = ("compare", "factuality", "correctness", "simple")
