@@ -66,7 +66,9 @@ def test_a_reference_without_number_or_unit_cannot_be_read(reference: str) -> No
 
     async def graded() -> str:
         async with Graders(workers=1) as graders:
-            return (await graders.grade(Problem("p", "b", "quantity", "?", reference), r"\boxed{12 V}")).outcome
+            return (
+                await graders.grade(Problem("p", "b", "quantity", "?", reference), r"\boxed{12 V}")
+            ).outcome
 
     assert asyncio.run(graded()) == "unreadable_reference"
 

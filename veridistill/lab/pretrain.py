@@ -262,10 +262,7 @@ def pretrain(
     names = [world.name for world in worlds]
     model = new_model(lab_tokenizer.vocabulary(worlds))
     opts, checkpoint, log = optimizers(model), out / "checkpoint.pt", out / "pretrain_log.jsonl"
-    if checkpoint.exists():
-        progress = _load_checkpoint(checkpoint, model, opts, names)
-    else:
-        progress = Progress()
+    progress = _load_checkpoint(checkpoint, model, opts, names) if checkpoint.exists() else Progress()
     lab_tokenizer.save(out / "tokenizer", worlds)
     tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
     while progress.tokens < num_tokens:

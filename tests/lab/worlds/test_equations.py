@@ -1,99 +1,65 @@
-"""The lab's world: deterministic, split by equation, and unlabeled where it must be."""
+"""The equations: their texts and splits are those that the shipped model was taught."""
 
-import json
+import hashlib
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from veridistill.lab.world import HARD, SOLVER, Question, Split
 
-from veridistill.lab import world
+from veridistill.lab import pretrain, tokenizer
+from veridistill.lab.worlds import EQUATIONS, files
+from veridistill.lab.worlds.equations.questions import WORDINGS, Equation
+from veridistill.lab.worlds.world import Mix, Split, split_of
 
 SPLITS: tuple[Split, ...] = ("post_train", "seeds", "exam")
 
 
-def test_streams_are_deterministic_and_distinct() -> None:
-    first, again = (world.take(300, 7, HARD, "seeds") for _ in range(2))
-    assert first == again
-    assert world.take(300, 8, HARD, "seeds") != first
-    assert len({(q.a, q.b, q.x) for q in first}) == 300
+def digest(texts: Iterable[str]) -> str:
+    made = hashlib.sha256()
+    for text in texts:
+        made.update(text.encode() + b"\0")
+    return made.hexdigest()
+
+
+def test_texts_are_those_of_the_shipped_models_post_training(tmp_path: Path) -> None:
+    """Other hashes mean other texts than the shipped checkpoint was taught, or is asked in a demonstration."""
+    batches = [one for step in range(20) for one in pretrain.batch_samples(step, [EQUATIONS])]
+    assert digest(text for one in batches for text in (one.skill, one.prompt, one.reply)) == (
+        "57d53573abd2e7a319d7d9da8bef3282e6e3e581e6f11b0f2d0cc7f47d9bdb86"
+    )
+    assert digest(tokenizer.corpus([EQUATIONS], 600)) == (
+        "a85f91f38c2bc78a6d17930ab965332ee6df1f3cffc364fa4f6b7d182e1036d3"
+    )
+    rng = random.Random("pin")
+    hard = [EQUATIONS.sample(rng, skill, "hard") for skill in EQUATIONS.skills for _ in range(50)]
+    assert digest(text for one in hard for text in (one.prompt, one.reply)) == (
+        "eb0cca1fe8c4c6a01b66196195893572f57bec529d04d46fe2129318f415c70e"
+    )
+    made = (files.seeds_file(EQUATIONS, tmp_path), files.exam_file(EQUATIONS, tmp_path))
+    assert digest(path.read_text() for path in made) == (
+        "dbcf91bf8c0d9f6e5e1deceb2407a2d21cf547766ea19fe4ead6112fd1c0f8a3"
+    )
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_split_holds_only_its_own_equations(split: Split) -> None:
-    questions = world.take(300, 1, HARD, split)
-    assert {q.split for q in questions} == {split}
-    others = [Question(q.a, q.b, q.x, wording) for q in questions for wording in range(len(world.WORDINGS))]
-    assert {q.split for q in others} == {split}, "another wording must not change the split"
-
-
-def test_every_split_gets_its_share() -> None:
-    rng = random.Random(0)
-    drawn = [
-        Question(rng.randrange(2, 10), rng.randrange(1, 999), rng.randrange(1, 999)) for _ in range(6000)
-    ]
-    shares = {split: sum(q.split == split for q in drawn) / len(drawn) for split in SPLITS}
-    assert shares == pytest.approx({"post_train": 0.80, "seeds": 0.15, "exam": 0.05}, abs=0.02)
+def test_another_wording_is_in_the_same_split(split: Split) -> None:
+    tasks = EQUATIONS.take(300, 1, "hard", split)
+    others = [Equation(q.a, q.b, q.x, wording) for q in tasks for wording in range(len(WORDINGS))]
+    assert {split_of(q.key) for q in others} == {split}
 
 
 def test_seeds_and_exam_are_harder_than_what_was_taught() -> None:
-    def long_answers(mix: world.Mix, split: Split) -> float:
-        return sum(q.x >= 1000 for q in world.take(500, 3, mix, split)) / 500
+    def long_answers(mix: Mix, split: Split) -> float:
+        return sum(q.x >= 1000 for q in EQUATIONS.take(500, 3, mix, split)) / 500
 
-    assert long_answers(SOLVER, "post_train") < 0.1
-    assert long_answers(HARD, "exam") == 1
-
-
-def test_parse_inverts_every_wording() -> None:
-    for question in world.take(200, 5, HARD, "exam"):
-        assert world.parse(question.text) == question
-    assert {q.wording for q in world.take(200, 5, HARD, "exam")} == set(range(len(world.WORDINGS)))
+    assert long_answers("solver", "post_train") < 0.1
+    assert long_answers("hard", "exam") == 1
 
 
 @pytest.mark.parametrize(
     "text", ["", "Solve 3x+1=3 for x.", "Solve 3x+9=3 for x.", "Solve 3x+1=4 for x. Now."]
 )
 def test_parse_refuses_what_the_world_never_made(text: str) -> None:
-    assert world.parse(text) is None
-
-
-def test_files(tmp_path: Path) -> None:
-    questions = world.take(5, 0, HARD, "exam")
-    world.write_seeds(tmp_path / "a" / "seeds.jsonl", questions)
-    world.write_exam(tmp_path / "exam.jsonl", questions)
-    seeds = [json.loads(line) for line in (tmp_path / "a" / "seeds.jsonl").read_text().splitlines()]
-    exam = [json.loads(line) for line in (tmp_path / "exam.jsonl").read_text().splitlines()]
-    assert {frozenset(row) for row in seeds} == {frozenset({"id", "question"})}
-    for row, question in zip(exam, questions, strict=True):
-        assert row["kind"] == "integer"
-        solved = world.parse(row["question"])
-        assert solved is not None
-        assert solved.a * int(row["answer"]) + solved.b == solved.c
-        assert row["question"] == question.text
-
-
-def test_oracle_hands_over_ids_alone() -> None:
-    answers = {0: "12", 1: "13", 2: " 12 ", 3: "", 4: "012", 5: "-12", 6: "1e1", 7: "9" * 50}
-    assert world.oracle("Solve 3x+4=40 for x.", answers) == {0, 2, 4}
-    with pytest.raises(ValueError, match="not a question of the lab"):
-        world.oracle("What is the capital of France?", answers)
-
-
-def test_files_of_a_run_are_the_same_on_resume_and_share_no_equation(tmp_path: Path) -> None:
-    seeds, exam = world.seeds_file(tmp_path, 40), world.exam_file(tmp_path, 20)
-    assert (seeds, exam) == (tmp_path / "lab" / "seeds.jsonl", tmp_path / "lab" / "exam.jsonl")
-    texts = [path.read_text() for path in (seeds, exam)]
-    assert [world.seeds_file(tmp_path, 40).read_text(), world.exam_file(tmp_path, 20).read_text()] == texts
-    rows = [[json.loads(line) for line in text.splitlines()] for text in texts]
-    assert [len(part) for part in rows] == [40, 20]
-    assert rows[0][0]["id"] == "lab-0"
-    equations = [{(q.a, q.b, q.c) for row in part if (q := world.parse(row["question"]))} for part in rows]
-    assert not equations[0] & equations[1]
-    fewer = world.seeds_file(tmp_path / "other", 10).read_text()
-    assert texts[0].startswith(fewer), "a limit takes the first ones"
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_files_of_a_run_have_a_default_size(tmp_path: Path) -> None:
-    assert len(world.seeds_file(tmp_path).read_text().splitlines()) == world.NUM_SEEDS
-    assert len(world.exam_file(tmp_path).read_text().splitlines()) == world.NUM_PROBLEMS
+    assert EQUATIONS.parse(text) is None

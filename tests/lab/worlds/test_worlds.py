@@ -109,7 +109,9 @@ def test_flaws_are_planted_in_their_proportions(world: AnyWorld) -> None:
     counts = Counter(world.flawed(rng, tasks[i % 100])[0] for i in range(600))
     assert set(counts) == set(world.flaws)
     slips = world.flaws["slip"].share
-    assert counts["slip"] / 600 == pytest.approx(slips, abs=0.15), "a flaw that does not fit leaves more to the others"
+    assert counts["slip"] / 600 == pytest.approx(slips, abs=0.15), (
+        "a flaw that does not fit leaves more to the others"
+    )
 
 
 @EACH
@@ -159,5 +161,7 @@ def test_files_of_a_run(world: AnyWorld, tmp_path: Path) -> None:
 def test_worlds_by_name() -> None:
     assert named("all") == tuple(WORLDS.values())
     assert [world.name for world in named("science")] == ["science"]
-    with pytest.raises(Exception, match="world must be one of equations, science, programs, all; found 'chess'"):
+    with pytest.raises(
+        Exception, match="world must be one of equations, science, programs, all; found 'chess'"
+    ):
         named("chess")

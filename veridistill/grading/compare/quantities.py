@@ -1,7 +1,7 @@
 r"""Physical quantities: a number with its unit, compared after conversion, within a tolerance. Pure.
 
-The tolerance is the reference's: `9.81 \pm 0.05 m/s^2` states one; a decimal, `9.81 m/s^2`, stands for what rounds to it
-(half a unit of its last place); a whole number or a fraction is exact. Which units are known is left to `units`.
+The tolerance is the reference's: `9.81 \pm 0.05 m/s^2` states one; a decimal, `9.81 m/s^2`, stands for what rounds to
+it (half a unit of its last place); a whole number or a fraction is exact. Which units are known is left to `units`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Training samples about equations, by skill; right and wrong answers are equally frequent where something is judged."""
+"""Training samples about equations, by skill; of what is judged, half is right."""
 
 import random
 from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ _STATED = re.compile(
 
 @dataclass(frozen=True)
 class Stated:
-    """What an answer says: two given quantities (symbol, number, unit), the formula, the computation, its result and box.
+    """What an answer says: two given quantities (symbol, number, unit), formula, computation, result and box.
 
     `power`: how many units a thousand of them are said to be; None where nothing is said.
     """

@@ -43,7 +43,8 @@ def compare(q: Measurement, inferred: str) -> str:
 def times(a: int, x: int, claimed: int) -> str:
     """a · x against a claimed product, from the units up.
 
-    `5:15=5,` is the digit of x, a · digit + carry, and the claimed digit; `.` represents a missing one. Stops with `!` at the first difference.
+    `5:15=5,` is the digit of x, a · digit + carry, and the claimed digit; `.` represents a missing one.
+    Stops with `!` at the first difference.
     """
     work, carry, digits, rest = f"{a}*", 0, digits_up(x, 1), [str(d) for d in digits_up(claimed, 1)]
     for digit in digits:
