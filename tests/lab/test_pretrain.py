@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from veridistill.errors import ConfigError
-from veridistill.lab import pretrain
+from veridistill.lab import pretrain, tokenizer
 from veridistill.lab.worlds import WORLDS, named
 
 TOKENS = 6_000  # three steps or four of 8 samples
@@ -18,6 +18,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "BATCH", 8)
     monkeypatch.setattr(pretrain, "LOG_STEPS", 1)
     monkeypatch.setattr(pretrain, "EVAL_SAMPLES", 2)
+    monkeypatch.setattr(tokenizer, "SAMPLES", 200)
 
 
 def weights(directory: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _BYTES_AND_MARKERS, _MERGES_OF_A_WORLD = 261, 295
+SAMPLES = 6000
+"""Of each world, that the tokenizer is trained on."""
 
 PRE_TOKENIZER = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -98,7 +100,7 @@ def train(worlds: Sequence[AnyWorld]) -> "PreTrainedTokenizerFast":
     size = vocabulary(worlds) - len(SPECIAL) - len(MARKERS)
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(alphabet), show_progress=False)
     texts = (
-        text.replace("<think>", "").replace("</think>", "") for text in corpus(worlds, 6000 * len(worlds))
+        text.replace("<think>", "").replace("</think>", "") for text in corpus(worlds, SAMPLES * len(worlds))
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens(list(SPECIAL))
