@@ -22,7 +22,7 @@ from veridistill.engines.scripted import right_answer
 from veridistill.evaluation import ttc
 from veridistill.evaluation.benchmarks import own
 from veridistill.grading.graders import Graders
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS, files
 from veridistill.report.progress import Progress
 from veridistill.runs.session import Session, serving
 
@@ -31,7 +31,7 @@ DEMO = configuration.preset_file("lab")
 
 async def answered_all(session: Session, limit: int) -> list[ttc.Answered]:
     """The lab's exam, everything asked."""
-    problems = own.load(world.exam_file(session.run.path, limit))
+    problems = own.load(files.exam_file(EQUATIONS, session.run.path, limit))
     if session.config.engine.kind == "scripted":  # it has its own idea of what is right
         problems = [replace(problem, reference=str(right_answer(problem.question))) for problem in problems]
     found: list[ttc.Answered] = []

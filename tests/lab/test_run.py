@@ -5,7 +5,7 @@ from pathlib import Path
 
 import veridistill as package
 from tests.commands import veridistill
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS, files
 
 LAB = Path(package.__file__).parent / "lab"
 
@@ -13,8 +13,8 @@ LAB = Path(package.__file__).parent / "lab"
 def test_a_run_on_own_files(tmp_path: Path) -> None:
     model, seeds, exam, out = (tmp_path / name for name in ("model", "s.jsonl", "e.jsonl", "run"))
     shutil.copytree(LAB / "model", model)
-    world.write_seeds(seeds, world.take(16, 5, world.HARD, "seeds"))
-    world.write_exam(exam, world.take(8, 5, world.HARD, "exam"))
+    files.write_seeds(seeds, EQUATIONS.take(16, 5, "hard", "seeds"))
+    files.write_exam(exam, EQUATIONS.take(8, 5, "hard", "exam"))
     fields = [
         f"model={model}",
         "prompts=compact",

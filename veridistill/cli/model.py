@@ -97,16 +97,22 @@ def doctor(
 
 def lab_pretrain(
     out: Annotated[Path, typer.Argument(help="Directory for checkpoints, the log and the model.")],
-    tokens: Annotated[int | None, typer.Option(help="Training tokens; default: the shipped model's.")] = None,
+    world: Annotated[
+        str, typer.Option(help="What it is taught: equations, science, programs, or all.")
+    ] = "equations",
+    tokens: Annotated[
+        int | None, typer.Option(help="Training tokens; default: the shipped model's, for each world.")
+    ] = None,
 ) -> None:
     """Make the lab's model from scratch; run it again to resume.
 
-    It takes up to 2 hours on two cores.
+    It takes up to 2 hours a world on two cores.
 
     \b
     Examples:
       veridistill lab pretrain lab-model
+      veridistill lab pretrain science-model --world science
     """
-    from veridistill.lab import pretrain
+    from veridistill.lab import pretrain, worlds
 
-    pretrain.pretrain(out, num_tokens=tokens or pretrain.NUM_TOKENS)
+    pretrain.pretrain(out, worlds.named(world), num_tokens=tokens)

@@ -72,7 +72,7 @@ MEANINGS: Mapping[str, Meaning] = {
         {
             "problem_id": _PROBLEM_ID,
             "benchmark": _BENCHMARK,
-            "kind": "how answers are compared: `integer`, `math`, `choice`, `exact` or `code`",
+            "kind": "how answers are compared: `integer`, `math`, `quantity`, `choice`, `exact` or `code`",
             "question": "what is asked, options and starter code included",
             "reference": "the right answer: a letter if there are options, empty for programs",
             "domain": _DOMAIN,

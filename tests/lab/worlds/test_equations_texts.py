@@ -6,9 +6,10 @@ import re
 import pytest
 
 from veridistill.decide import read_verdict, split
-from veridistill.lab import texts
-from veridistill.lab.texts import MAKERS, SHARES, Sample, Skill
-from veridistill.lab.world import HARD, Question, parse
+from veridistill.lab.worlds import EQUATIONS
+from veridistill.lab.worlds.equations import flaws, texts
+from veridistill.lab.worlds.equations.questions import Equation, parse
+from veridistill.lab.worlds.world import Mix, Sample, Skill, split_of
 from veridistill.records import Completion
 
 JUDGES: tuple[Skill, ...] = ("compare", "factuality", "correctness", "simple")
@@ -17,7 +18,8 @@ STATED = re.compile(r"(\d+)x\+(\d+)=(\d+), so x=\\boxed\{(\d+)\}")
 
 def samples(skill: Skill, num: int = 400) -> list[Sample]:
     rng = random.Random(f"test:{skill}")
-    return [texts.sample(rng, skill, mix) for mix in (None, HARD) for _ in range(num // 2)]
+    mixes: tuple[Mix | None, ...] = (None, "hard")
+    return [EQUATIONS.sample(rng, skill, mix) for mix in mixes for _ in range(num // 2)]
 
 
 def block(prompt: str, name: str) -> str:
@@ -29,16 +31,11 @@ def completion(reply: str) -> Completion:
                       prompt_tokens=0, completion_tokens=0)  # fmt: skip
 
 
-def test_shares_cover_the_skills() -> None:
-    assert set(SHARES) == set(MAKERS)
-    assert sum(SHARES.values()) == pytest.approx(1)
-
-
 def test_solutions_recompute() -> None:
     for one in samples("solve"):
         question = parse(one.prompt.split("\n")[0])
         assert question is not None
-        assert question.split == "post_train"
+        assert split_of(question.key) == "post_train"
         reasoning, answer = split(one.reply).reasoning, split(one.reply).answer
         assert reasoning is not None
         first, columns, steps = reasoning.split("\n")
@@ -98,7 +95,7 @@ def _holds(one: Sample) -> bool:
     return a * x + b == c
 
 
-def _same(one: Sample, question: Question) -> bool:
+def _same(one: Sample, question: Equation) -> bool:
     """Every pair compared, and none differs; the multiset of numbers is checked by the caller."""
     work = split(one.reply).reasoning or ""
     num_digits = sum(len(str(n)) for n in (question.a, question.b, question.c))
@@ -146,14 +143,14 @@ def test_inferred_question_is_the_stated_one() -> None:
 @pytest.mark.parametrize(
     ("left", "right", "work"),
     [
-        ((7, 56), (7, 56), "77,55=66,"),
-        ((7, 56), (7, 5), "77,55=6.!"),
-        ((7, 5), (7, 56), "77,55=.6!"),
-        ((7, 56), (8, 56), "78!"),
+        ((7, 56, 1), (7, 56, 1), "77,55=66,11,"),
+        ((7, 56, 1), (7, 5, 1), "77,55=6.!"),
+        ((7, 5, 1), (7, 56, 1), "77,55=.6!"),
+        ((7, 56, 1), (8, 56, 1), "78!"),
     ],
 )
-def test_pairs(left: tuple[int, ...], right: tuple[int, ...], work: str) -> None:
-    assert texts.pairs(left, right) == work
+def test_pairs(left: texts.Numbers, right: texts.Numbers, work: str) -> None:
+    assert texts.compared(left, right) == work
 
 
 @pytest.mark.parametrize(
@@ -182,7 +179,7 @@ def test_the_check_agrees_with_the_arithmetic_on_any_numbers() -> None:
 
 def test_wrong_answers_are_wrong_and_near() -> None:
     rng = random.Random(0)
-    question = Question(7, 25, 123)
-    values = [texts.wrong_answer(rng, question) for _ in range(500)]
+    question = Equation(7, 25, 123)
+    values = [flaws.wrong_answer(rng, question) for _ in range(500)]
     assert 123 not in values
     assert {122, 124, 213, 132, 12, 1233} <= set(values)
