@@ -12,7 +12,8 @@ LOCKED := $(PIP) --no-deps --require-hashes
 PACKAGE := $(PIP) --no-deps --no-build-isolation --editable .
 INPUTS := pyproject.toml requirements/torch.txt
 
-.PHONY: install demo test test-long test-vllm test-ray test-latest lock lint types docs lab-study bench real clean
+.PHONY: install demo test test-long test-vllm test-ray test-chromium test-wheel test-latest lock lint types docs site
+.PHONY: lab-study bench real clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +50,12 @@ $(VENV)/.ray: $(VENV)/.installed requirements/ray.txt
 	$(BIN)/python $(LOCKED) -r requirements/ray.txt
 	touch $@
 
+test-chromium: install  ## The report and the viewer in a real Chromium (Debian: apt install chromium)
+	$(BIN)/python -m pytest -m chromium
+
+test-wheel: install  ## A wheel, built, installed and tried outside the repository
+	tests/wheel.sh $(BIN)/python
+
 test-latest:  ## What is newest, without the upper bounds and the locks: engines, training and the lab; blocks nothing
 	rm -rf $(LATEST)
 	$(PYTHON) -m venv $(LATEST)
@@ -72,6 +79,9 @@ types: install
 docs: install  ## The generated page of docs/
 	$(BIN)/python -m veridistill.config > docs/configuration.md
 
+site: install  ## The documentation as pages with search, in site/
+	$(BIN)/mkdocs build --strict --quiet
+
 lab-study: install  ## The demo on three run seeds with three arms
 	$(BIN)/python benchmarks/lab.py --json benchmarks/results/lab.json
 
@@ -88,6 +98,10 @@ bench: install $(VENV)/.ray $(VLLM)/.installed  ## What the README's figures com
 	$(BIN)/python benchmarks/ttc.py --json benchmarks/results/ttc.json
 	$(BIN)/python benchmarks/ray_calls.py --json benchmarks/results/ray.json
 	$(BIN)/python benchmarks/engines.py --batch 64 --rounds 2 --json benchmarks/results/engines.json
+	$(BIN)/python benchmarks/progress.py --json benchmarks/results/progress.json
+	$(BIN)/python benchmarks/report.py --json benchmarks/results/report.json
+	$(BIN)/python benchmarks/viewer.py --json benchmarks/results/viewer.json
+	$(BIN)/python benchmarks/training_memory.py --json benchmarks/results/training_memory.json
 	$(BIN)/python benchmarks/figures.py
 
 real: install  ## The method on a real model: make real MODEL=DIR DATA=DIR [REAL="--scale full"]
@@ -97,4 +111,4 @@ real: install  ## The method on a real model: make real MODEL=DIR DATA=DIR [REAL
 	$(BIN)/python benchmarks/figures.py
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(LATEST) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM) $(LATEST) runs site .pytest_cache .mypy_cache .ruff_cache

@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from veridistill.report.progress import Progress
 from veridistill.runs import pipeline, results
 from veridistill.runs.session import Serving, Session, serving
 
-Right = Callable[[Seed, Candidate], bool]
+Right = Callable[[Seed, Candidate], Awaitable[bool]]
 ORACLE, SOFT = "oracle", "soft"
 
 
@@ -41,7 +41,7 @@ def add_oracle(right: Right) -> None:
             candidate = await method.generate(seed, index, plan, ask)
             judged.append(Judged(candidate, Verdict(seed.seed_id, index, "skipped")))
             formed = defect(candidate.completion, DOMAINS[seed.domain].answer_of, plan.reasoning) is None
-            if formed and right(seed, candidate):
+            if formed and await right(seed, candidate):
                 return judged, [candidate]
         return judged, []
 
@@ -88,7 +88,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.labels:
         known = labels_file.load(options.labels).candidates
-        add_oracle(lambda seed, candidate: known.get((seed.seed_id, candidate.index), False))
+
+        async def labelled(seed: Seed, candidate: Candidate) -> bool:
+            return known.get((seed.seed_id, candidate.index), False)
+
+        add_oracle(labelled)
     else:
         add_soft(read_scores(options.scores))
     stored_config(options.run)

@@ -21,7 +21,7 @@ from veridistill.data.rundir import RunDir, stored_config, write_json
 from veridistill.data.tables import SEEDS
 from veridistill.engines.scripted import right_answer
 from veridistill.grading.graders import Graders
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS
 
 
 def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:
@@ -34,7 +34,7 @@ def exhaustive_run(out: Path, limit: int, scripted: bool) -> Path:
 
 
 def solved(question: str) -> int:
-    parsed = world.parse(question)
+    parsed = EQUATIONS.parse(question)
     assert parsed is not None, f"not a question of the lab: {question}"
     return parsed.x
 

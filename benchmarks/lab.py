@@ -21,18 +21,18 @@ from typing import Any
 
 from arms import ORACLE, add_oracle, selecting
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data import tables
 from veridistill.data.rundir import RunDir, forked_journals, opened, read_json, write_json
 from veridistill.evaluation.statistics import Gain, Means, gain, pooled_gain, question_means
+from veridistill.grading.graders import Graders
 from veridistill.lab import quality
 from veridistill.report.progress import Progress
 from veridistill.runs import pipeline, results
 from veridistill.runs import quality as limits
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 ARMS = {"cascade": "first", "unfiltered": "unfiltered", "oracle": ORACLE}
 """Each arm is a selection of `method.SELECTIONS`; the first arm's journal serves the others."""
 QUICK = (
@@ -55,7 +55,6 @@ class Arm:
 
 
 def main() -> None:
-    add_oracle(lambda seed, candidate: quality.is_right(seed.question, candidate.answer))
     args = _arguments()
     out = args.out.with_name(args.out.name + "-quick") if args.quick else args.out
     overrides = [*(QUICK if args.quick else ()), *args.sets]
@@ -114,6 +113,13 @@ def _opened(where: Path, config: configuration.Config, first: Path) -> Iterator[
 async def _arm(session: Session, selection: str) -> None:
     """One round as in `pipeline.run`, with the arm's selection."""
     results.start(session.run)
+    async with Graders() as graders:
+        add_oracle(lambda seed, candidate: quality.is_right(seed.question, candidate.answer, graders))
+        await _round(session, selection)
+    pipeline.report(session.run)
+
+
+async def _round(session: Session, selection: str) -> None:
     with results.step(session.run, done="complete"):
         async with serving(session, 1) as served:
             base = selecting(served, selection)
@@ -123,7 +129,6 @@ async def _arm(session: Session, selection: str) -> None:
         await pipeline.train(session, 1)
         async with serving(session, 2) as after:
             await pipeline.examine(session, after, "after", 1, pipeline.problems(session))
-    pipeline.report(session.run)
 
 
 def _read(where: Path) -> Arm:
@@ -151,7 +156,7 @@ def summarised(runs: dict[int, dict[str, Arm]], out: Path) -> dict[str, Any]:
 
 
 def _of_seed(arms: dict[str, Arm], folder: Path) -> dict[str, Any]:
-    measured = quality.of_build(folder / "cascade" / "rounds" / "1" / "tables")
+    measured = asyncio.run(_quality(folder / "cascade" / "rounds" / "1" / "tables"))
     cascade = arms["cascade"].results
     return {
         "base": cascade["base"],
@@ -163,6 +168,11 @@ def _of_seed(arms: dict[str, Arm], folder: Path) -> dict[str, Any]:
         "seconds": {name: arm.results["seconds"] for name, arm in arms.items()},
         "share_of_oracle": _share(arms["cascade"].gain, arms["oracle"].gain) if "oracle" in arms else None,
     }
+
+
+async def _quality(tables_folder: Path) -> quality.Quality:
+    async with Graders() as graders:
+        return await quality.of_build(tables_folder, graders)
 
 
 def _of_arm(arm: Arm) -> dict[str, Any]:

@@ -135,10 +135,17 @@ def _gsm8k(data: Path, part: str) -> list[Item]:
 
 
 def _science(data: Path) -> Split:
-    items = [
-        _choice(f"mmlu-{number}", row) for number, row in enumerate(lines(data / "mmlu_science.jsonl"), 1)
-    ]
-    return Split(items[:500], items[500:])
+    rows = list(enumerate(lines(data / "mmlu_science.jsonl"), 1))
+    seeds, exam = (
+        [_choice(f"mmlu-{number}", row) for number, row in some if _is_whole(row)]
+        for some in (rows[:500], rows[500:])
+    )
+    return Split(seeds, exam)
+
+
+def _is_whole(row: Row) -> bool:
+    """Whether each option is a text: in some copies an option "None" was read as a missing value."""
+    return all(isinstance(option, str) for option in row["options"])
 
 
 def _choice(name: str, row: Row) -> Item:

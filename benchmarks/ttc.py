@@ -16,23 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import veridistill
 from veridistill import config as configuration
 from veridistill.data.rundir import opened, write_json
 from veridistill.engines.scripted import right_answer
 from veridistill.evaluation import ttc
 from veridistill.evaluation.benchmarks import own
 from veridistill.grading.graders import Graders
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS, files
 from veridistill.report.progress import Progress
 from veridistill.runs.session import Session, serving
 
-DEMO = Path(veridistill.__file__).parent / "lab" / "demo.yaml"
+DEMO = configuration.preset_file("lab")
 
 
 async def answered_all(session: Session, limit: int) -> list[ttc.Answered]:
     """The lab's exam, everything asked."""
-    problems = own.load(world.exam_file(session.run.path, limit))
+    problems = own.load(files.exam_file(EQUATIONS, session.run.path, limit))
     if session.config.engine.kind == "scripted":  # it has its own idea of what is right
         problems = [replace(problem, reference=str(right_answer(problem.question))) for problem in problems]
     found: list[ttc.Answered] = []

@@ -23,6 +23,7 @@ LAYERS = [
     METHOD | MECHANISM,
     {"training", "evaluation", "audit", "report", "lab"},
     {"runs"},
+    {"view"},
     {"api", "cli"},
     {"__main__"},
 ]

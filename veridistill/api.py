@@ -129,8 +129,8 @@ def run(
 ) -> Result:
     """Build, train, evaluate and report, as `veridistill run`; the same call resumes a run that was stopped.
 
-    `seeds`: paths, or questions themselves (texts, rows, a table). `config`: a YAML file, or "lab"; without one the
-    run's own, else the defaults if a model is named, else the lab's. `fork`: the run whose
+    `seeds`: paths, or questions themselves (texts, rows, a table). `config`: a preset or a YAML file;
+    without one the run's own, else the defaults if a model is named, else the lab's. `fork`: the run whose
     replies a new run in `out` reuses.
     `settings`: any field, as `judge={"votes": 3}`, `**{"judge.votes": 3}`, or by the name of its option (`n=8`, `k=4`).
     Raises `VeridistillError`, and KeyboardInterrupt once a stopped run is closed.
@@ -183,8 +183,8 @@ def _done(
     with opened(folder, chosen, forked_journals(Path(fork)) if fork is not None else ()) as run_dir:
         if given.text is not None:
             write_atomically(Path(str(given.path)), given.text)
-        session = Session(run_dir, Progress(run_dir.path, progress))
-        _in_thread(session, step)
+        with Progress(run_dir.path, progress) as shown:
+            _in_thread(Session(run_dir, shown), step)
     return Result(folder)
 
 

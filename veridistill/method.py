@@ -24,6 +24,9 @@ from veridistill.lazy import Ask, Branch, Call, each, every, first
 from veridistill.prompts import message
 from veridistill.records import Candidate, Completion, Messages, Sampling, Seed, Verdict, Vote
 
+CANDIDATE = "candidate"
+"""The label of a candidate's branch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -130,7 +133,7 @@ def solve_prompt(seed: Seed, plan: Plan) -> Messages:
 
 
 def attempts(seed: Seed, plan: Plan, order: list[int]) -> list[Branch[Judged]]:
-    return [Branch("candidate", (seed.seed_id, i), partial(judged, seed, i, plan)) for i in order]
+    return [Branch(CANDIDATE, (seed.seed_id, i), partial(judged, seed, i, plan)) for i in order]
 
 
 Selected = tuple[list[Judged], list[Candidate]]

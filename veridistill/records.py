@@ -21,7 +21,7 @@ restricted to the two marks (where the engine can do that, and the judge need no
 """
 Outcome = Literal["accepted", "rejected", "malformed", "unjudged", "skipped"]
 Domain = Literal["math", "science", "code"]
-Kind = Literal["integer", "math", "choice", "exact", "code"]
+Kind = Literal["integer", "math", "quantity", "choice", "exact", "code"]
 Path = tuple[str | int, ...]
 GradeOutcome = Literal[
     "pass",

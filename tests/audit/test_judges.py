@@ -68,7 +68,12 @@ def test_both_kinds_of_line_may_be_mixed(tmp_path: Path) -> None:
         ({"id": "a", "correct": True}, "candidate must be an index from 0 up; found None"),
         ({"id": "a", "candidate": -1, "correct": True}, "found -1"),
         ({"id": "a", "candidate": True, "correct": True}, "found True"),
-        ({"id": "a", "candidate": 0, "correct": 1}, "correct must be true or false; found 1"),
+        ({"id": "a", "candidate": 0, "correct": 1}, "correct must be true, false or null; found 1"),
+        (
+            {"id": "a", "candidate": 0, "correct": True, "round": 0},
+            "round must be a number from 1 up; found 0",
+        ),
+        ({"id": "first", "candidate": 0, "correct": None}, "candidate 0 of first is labelled twice"),
         ({"id": "a", "candidate": 0}, r"needs correct \(with candidate\)"),
         ({"id": "a", "kind": "integer", "answer": "1", "reference": "1"}, "needs correct"),
         ({"id": "a", "answer": "1"}, "kind must be one of"),
@@ -103,6 +108,17 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="not UTF-8"):
         labels.load(tmp_path / "bytes")
+
+
+def test_unsure_labels_and_those_of_another_round_do_not_count(tmp_path: Path) -> None:
+    first = {"id": "a", "candidate": 0, "correct": True, "round": 1}
+    second = {"id": "a", "candidate": 0, "correct": False, "round": 2}
+    unsure = {"id": "a", "candidate": 1, "correct": None, "round": 1}
+    path = written(tmp_path, first, second, unsure, {"id": "b", "candidate": 0, "correct": False})
+    assert labels.load(path, 1).candidates == {("a", 0): True, ("b", 0): False}
+    assert labels.load(path, 2).candidates == {("a", 0): False, ("b", 0): False}
+    with pytest.raises(ConfigError, match="says of no candidate of round 1 that it is right or wrong"):
+        labels.load(written(tmp_path, second, unsure), 1)
 
 
 # --- rules, by hand ---------------------------------------------------------------------------------------------

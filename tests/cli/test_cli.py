@@ -78,7 +78,7 @@ def test_wrong_seeds(tmp_path: Path, seeds: Path, content: str, message: str) ->
         (["biuld"], "No such command"),
         (["build", "--votes", "x"], "valid integer"),
         (["build", "missing.yaml"], "missing.yaml: cannot be read"),
-        (["status", "-d", "nowhere"], "nowhere: not a run directory"),
+        (["status", "nowhere"], "nowhere: not a run directory"),
         (["report", "-d", "nowhere"], "nowhere: not a run directory"),
         (["build", "-d", "nowhere", "--fork", "new"], "nowhere: not a run directory"),
     ],
@@ -202,18 +202,26 @@ def test_stdout_is_data_and_stderr_is_progress(tmp_path: Path, seeds: Path) -> N
     built = veridistill("build", "-d", run, "--json", *settings(seeds))
     assert built.json == results(run)["funnel"]
     assert built.out.count("\n") == 1
-    assert built.err.startswith("build: 12/12 questions (100 %)")
-    status = veridistill("status", "-d", run, "--json")
+    assert built.err.startswith("build: 12/12 questions (100\N{NO-BREAK SPACE}%)")
+    status = veridistill("status", run, "--json")
     assert status.json["results"] == results(run)
     assert status.json["progress"]["state"] == "done"
-    shown = veridistill("status", "-d", run)
-    assert shown.out.startswith(f"{run}: incomplete\nstep build: 12 of 12 questions (done)\n")
+    shown = veridistill("status", run)
+    assert shown.out.startswith(f"{run}: incomplete\n  build: 12/12 questions (100\N{NO-BREAK SPACE}%), ")
     (run / "report.html").unlink()
     assert veridistill("report", "-d", run).out == f"{run / 'report.html'}\n"
     assert (run / "report.html").is_file()
     quiet = veridistill("build", "-d", run, "--quiet")
     assert quiet.err == f"dataset: {run / 'rounds' / '1' / 'dataset'}\n"
     assert not any("\x1b" in text for done in (built, status, shown, quiet) for text in (done.out, done.err))
+
+
+def test_status_says_that_a_build_stopped_at_its_target(tmp_path: Path, seeds: Path) -> None:
+    run = tmp_path / "run"
+    assert veridistill("build", "-d", run, *settings(seeds, "build.target=2")).code == 0
+    assert veridistill("status", "-d", run).out.endswith("\nstopped at its target of 2\n")
+    assert veridistill("build", "-d", run, "-o", "build.target=null").code == 0
+    assert "target" not in veridistill("status", "-d", run).out
 
 
 def test_a_dry_run_builds_nothing(tmp_path: Path) -> None:

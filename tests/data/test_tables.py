@@ -217,3 +217,18 @@ def test_columns_can_be_left_unread(tmp_path: Path) -> None:
     attempt = Attempt("p", "b", 0, "7", "pass", response="long")
     tables.ATTEMPTS.write(tmp_path / "t", [attempt])
     assert list(tables.ATTEMPTS.read(tmp_path / "t", without=["response"])) == [replace(attempt, response="")]
+
+
+def test_the_rows_of_some_questions_come_from_the_row_groups_that_hold_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    rows = [tables.VoteRow(f"q{index // 2}", index, "factuality", 0, "yes", "") for index in range(20)]
+    tables.VOTES.write(path, rows)
+    assert list(tables.VOTES.where(path, "seed_id", ["q7", "q2", "none"])) == [
+        rows[4],
+        rows[5],
+        rows[14],
+        rows[15],
+    ]
+    assert list(tables.VOTES.where(path, "seed_id", [])) == []

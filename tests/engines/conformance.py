@@ -271,6 +271,34 @@ def check_what_is_counted_and_when(subject: Subject) -> None:
     subject.run(main())
 
 
+def check_tokens_are_counted_while_they_are_decoded(subject: Subject) -> None:
+    """A reply comes whole, and long before that its tokens are counted; in the end none is counted twice."""
+    talker = _talkers(subject)[0]
+    before = subject.engine.stats()
+
+    async def decoding() -> bool:
+        counted = more(subject.engine.stats(), before)
+        assert counted.completion_tokens == 0
+        return counted.decoded_tokens >= 3
+
+    async def main() -> Completion:
+        call = asyncio.create_task(subject.engine.generate(talker, ENDLESS, 0))
+        await until(decoding, "decoding")
+        assert not call.done()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(subject.idle, "idle")
+        return await subject.engine.generate(QUESTIONS[0], GREEDY, 0)
+
+    reply = subject.run(main())
+    counted = more(subject.engine.stats(), before)
+    assert counted.cancelled_tokens >= 3
+    # A step may be under way when a call is cancelled.
+    surplus = counted.decoded_tokens - counted.cancelled_tokens - reply.completion_tokens
+    assert 0 <= surplus <= 8, counted
+
+
 def check_a_refused_call_counts_no_tokens(subject: Subject) -> None:
     before = subject.engine.stats()
     (refused,) = subject.settled([(ask("\x01" * CONTEXT), GREEDY, 0)])
@@ -459,6 +487,7 @@ PLAIN: list[Check] = [
     check_500_calls_at_once,
     check_odd_texts_arrive,
     check_what_is_counted_and_when,
+    check_tokens_are_counted_while_they_are_decoded,
     check_cancelling_stops_the_work,
 ]
 CHECKS: list[Check] = [

@@ -211,6 +211,8 @@ def test_what_a_dead_replica_held_is_asked_again_and_nothing_else(cluster: Any, 
     assert counted.calls == len(calls)
     assert counted.prompt_tokens == sum(reply.prompt_tokens for reply in replies)
     assert counted.completion_tokens == sum(reply.completion_tokens for reply in replies)
+    assert counted.retries > 0
+    assert counted.decoded_tokens >= counted.completion_tokens
 
 
 def test_a_replica_that_dies_again_and_again_is_given_up(cluster: Any, tmp_path: Path) -> None:

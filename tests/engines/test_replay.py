@@ -12,7 +12,7 @@ from tests.harness import distil_all, kept, make_plan
 from veridistill.calls.replay import NoEngine
 from veridistill.config import BuildSection, EngineSection, ModelSection
 from veridistill.engines import open_engine
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS
 from veridistill.records import Seed
 
 WAYS = {
@@ -28,7 +28,7 @@ def test_every_way_of_asking_keeps_the_same_of_one_exhaustive_journal_of_a_real_
     model = ModelSection(path="lab")
     engine = open_engine(EngineSection(kind="local", device="cpu", threads=1, batch_size=64), model)
     plan = make_plan(n=4, v=2, max_reasks=1)
-    seeds = [Seed(f"q{i}", q.text) for i, q in enumerate(world.take(8, 0, world.HARD, "seeds"))]
+    seeds = [Seed(f"q{i}", q.question) for i, q in enumerate(EQUATIONS.take(8, 0, "hard", "seeds"))]
     journal = tmp_path / "exhaustive"
 
     async def everything() -> tuple[object, int]:

@@ -28,6 +28,7 @@ class Played:
 
     def __init__(self, reasons: Iterator[str]) -> None:
         self.reasons, self.requests = reasons, 0
+        self.output_processor = SimpleNamespace(process_outputs=lambda outputs, *_: len(outputs))
 
     async def generate(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         self.requests += 1
@@ -65,6 +66,15 @@ def test_a_request_that_vllm_ends_by_itself_is_asked_again(play: Any, reason: st
     assert (reply.finish_reason, llm.requests) == ("stop", 3)
     stats = engine.stats()
     assert (stats.calls, stats.prompt_tokens, stats.completion_tokens) == (1, reply.prompt_tokens, 2)
+    assert stats.retries == 2
+
+
+@real
+def test_the_tokens_of_each_step_are_counted(play: Any) -> None:
+    engine, llm = play()
+    step = [SimpleNamespace(new_token_ids=[1]), SimpleNamespace(new_token_ids=[2, 3])]
+    assert llm.output_processor.process_outputs(step, 0.0, None) == 2, "vLLM's own result"
+    assert engine.stats().decoded_tokens == 3
 
 
 @real

@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]  # vLLM's
 
 def test_a_temperature_that_no_request_may_have_is_an_error_of_the_configuration(tiny_model: Path) -> None:
     """Were it a refusal, every call would be journalled as refused and the run end with nothing."""
-    llm: Any = SimpleNamespace(model_config=SimpleNamespace(max_model_len=512))
+    llm: Any = SimpleNamespace(
+        model_config=SimpleNamespace(max_model_len=512),
+        output_processor=SimpleNamespace(process_outputs=None),
+    )
     checkpoint = Checkpoint.open(str(tiny_model))
     engine = VllmEngine(llm, [], cast(Any, None), checkpoint, ("float32",), True, None, 1)
 

@@ -12,7 +12,12 @@ import pytest
 import veridistill
 from veridistill.decide import read_verdict, split
 from veridistill.engines.local import LocalEngine
-from veridistill.lab import quality, texts, tokenizer, world
+from veridistill.grading.graders import Graders
+from veridistill.lab import quality, tokenizer
+from veridistill.lab.worlds import EQUATIONS
+from veridistill.lab.worlds.equations import texts
+from veridistill.lab.worlds.replies import prompt
+from veridistill.lab.worlds.world import Mix
 from veridistill.records import Completion, Message, Sampling
 
 MODEL = Path(veridistill.__file__).parent / "lab" / "model"
@@ -39,7 +44,7 @@ def test_weights_are_bfloat16_and_of_the_stated_size(loaded: Any) -> None:
 
 
 def test_tokenizer_and_template_are_the_labs_own(tmp_path: Path) -> None:
-    tokenizer.save(tmp_path)
+    tokenizer.save(tmp_path, [EQUATIONS])
     for file in tmp_path.iterdir():
         assert json.loads(file.read_text()) == json.loads((MODEL / file.name).read_text())
 
@@ -71,22 +76,28 @@ def ask(prompts: list[str], temperature: float, directory: Path = MODEL) -> list
 
 
 def test_it_solves_what_it_was_taught_and_half_of_the_seeds() -> None:
-    mixes = {"taught": world.SOLVER, "hard": world.HARD}
-    questions = [(name, q) for name, mix in mixes.items() for q in world.take(64, 11, mix, "seeds")]
-    replies = ask([texts.prompt("solve_math", question=q.text) for _, q in questions], 0.8)
-    right = dict.fromkeys(mixes, 0)
-    for (name, question), reply in zip(questions, replies, strict=True):
-        right[name] += quality.is_right(question.text, split(reply.text).answer)
-    assert right["taught"] > 40
+    mixes: tuple[Mix, ...] = ("solver", "hard")
+    questions = [(mix, q.question) for mix in mixes for q in EQUATIONS.take(64, 11, mix, "seeds")]
+    replies = ask([prompt("solve_math", question=question) for _, question in questions], 0.8)
+
+    async def graded() -> dict[str, int]:
+        right = dict.fromkeys(mixes, 0)
+        async with Graders(workers=1) as graders:
+            for (mix, question), reply in zip(questions, replies, strict=True):
+                right[mix] += await quality.is_right(question, split(reply.text).answer, graders)
+        return {str(mix): num for mix, num in right.items()}
+
+    right = asyncio.run(graded())
+    assert right["solver"] > 40
     assert 19 <= right["hard"] <= 45
 
 
 def test_its_judges_tell_right_from_wrong() -> None:
     prompts, wanted = [], []
-    for question in world.take(32, 12, world.HARD, "seeds"):
+    for question in EQUATIONS.take(32, 12, "hard", "seeds"):
         for x in (question.x, question.x + 1):
             stated = texts.answer_text(question.a, question.b, question.c, x)
-            prompts.append(texts.prompt("correctness", question=question.text, answer=stated))
+            prompts.append(prompt("correctness", question=question.question, answer=stated))
             wanted.append("yes" if x == question.x else "no")
     found = [read_verdict(reply, reasoning=True).ballot for reply in ask(prompts, 0.6)]
     assert sum(one == other for one, other in zip(found, wanted, strict=True)) > 0.85 * len(wanted)
@@ -94,5 +105,5 @@ def test_its_judges_tell_right_from_wrong() -> None:
 
 def test_a_copy_is_the_same_model(tmp_path: Path) -> None:
     shutil.copytree(MODEL, tmp_path / "copy")
-    prompts = [texts.prompt("solve_math", question=q.text) for q in world.take(4, 1, world.HARD, "exam")]
+    prompts = [prompt("solve_math", question=q.question) for q in EQUATIONS.take(4, 1, "hard", "exam")]
     assert [r.text for r in ask(prompts, 0.8)] == [r.text for r in ask(prompts, 0.8, tmp_path / "copy")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import veridistill as package
 from tests.commands import veridistill
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS, files
 
 LAB = Path(package.__file__).parent / "lab"
 
@@ -13,8 +13,8 @@ LAB = Path(package.__file__).parent / "lab"
 def test_a_run_on_own_files(tmp_path: Path) -> None:
     model, seeds, exam, out = (tmp_path / name for name in ("model", "s.jsonl", "e.jsonl", "run"))
     shutil.copytree(LAB / "model", model)
-    world.write_seeds(seeds, world.take(16, 5, world.HARD, "seeds"))
-    world.write_exam(exam, world.take(8, 5, world.HARD, "exam"))
+    files.write_seeds(seeds, EQUATIONS.take(16, 5, "hard", "seeds"))
+    files.write_exam(exam, EQUATIONS.take(8, 5, "hard", "exam"))
     fields = [
         f"model={model}",
         "prompts=compact",
@@ -25,7 +25,7 @@ def test_a_run_on_own_files(tmp_path: Path) -> None:
     fields += [f"evaluation.problems={exam}", "evaluation.samples=2"]
     fields += ["train.max_steps=2", "train.epochs=null", "train.batch_size=8"]
     options = [part for field in fields for part in ("-o", field)]
-    done = veridistill("run", LAB / "demo.yaml", "--out", out, "--json", "--quiet", *options)
+    done = veridistill("run", "lab", "--out", out, "--json", "--quiet", *options)
     assert done.code == 0, done.err
     found = done.json
     assert found["status"] == "complete"
@@ -40,6 +40,6 @@ def test_a_run_on_own_files(tmp_path: Path) -> None:
     assert "the first accepted one was kept" in " ".join((trained / "README.md").read_text().split())
     kept = (out / "rounds" / "1" / "dataset" / "train.jsonl").read_text().splitlines()
     assert len(kept) == found["funnel"]["kept"]
-    again = veridistill("run", LAB / "demo.yaml", "--out", out, "--json", "--quiet", *options)
+    again = veridistill("run", "lab", "--out", out, "--json", "--quiet", *options)
     assert again.code == 0, again.err
     assert again.json["calls"] == found["calls"], "a finished run asks nothing again"

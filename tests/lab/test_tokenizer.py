@@ -1,17 +1,19 @@
 """The lab's tokenizer: lossless, one token a digit, and a chat template of Qwen3's shape."""
 
+import random
 from typing import Any
 
 import pytest
 
 from veridistill.lab import tokenizer as lab
+from veridistill.lab.worlds import EQUATIONS, WORLDS
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     transformers = pytest.importorskip("transformers")
     directory = tmp_path_factory.mktemp("tokenizer")
-    lab.save(directory)
+    lab.save(directory, [EQUATIONS])
     return transformers.AutoTokenizer.from_pretrained(directory)
 
 
@@ -31,7 +33,7 @@ def test_round_trip(tokenizer: Any, text: str) -> None:
 
 
 def test_vocabulary(tokenizer: Any) -> None:
-    assert len(tokenizer) == lab.VOCABULARY
+    assert len(tokenizer) == lab.vocabulary([EQUATIONS]) == 556
     assert tokenizer.eos_token == "<|im_end|>"
     assert tokenizer.pad_token == "<|endoftext|>"
     assert [len(tokenizer.encode(marker)) for marker in (*lab.SPECIAL, *lab.MARKERS)] == [1] * 5
@@ -43,7 +45,7 @@ def test_vocabulary(tokenizer: Any) -> None:
 
 
 def test_training_is_deterministic(tokenizer: Any) -> None:
-    assert lab.train().get_vocab() == tokenizer.get_vocab()
+    assert lab.train([EQUATIONS]).get_vocab() == tokenizer.get_vocab()
 
 
 CHATS: list[tuple[list[dict[str, str]], dict[str, Any], str]] = [
@@ -108,3 +110,20 @@ def test_render_is_the_template(tokenizer: Any) -> None:
 def test_prompt_and_reply_tokenise_apart_as_together(tokenizer: Any) -> None:
     prompt, reply = lab.render("Solve 3x+4=40 for x."), "<think>\n3x=40-4\n</think>\n\n12<|im_end|>"
     assert tokenizer.encode(prompt) + tokenizer.encode(reply) == tokenizer.encode(prompt + reply)
+
+
+def test_replies_of_every_world_are_short_in_the_tokens_of_all() -> None:
+    known = lab.train(list(WORLDS.values()))
+    assert len(known) <= lab.vocabulary(list(WORLDS.values()))
+    for world in WORLDS.values():
+        samples = [
+            world.sample(random.Random(i), skill, "hard") for skill in world.skills for i in range(100)
+        ]
+        for one, reply, shown in zip(
+            samples,
+            known([one.reply for one in samples])["input_ids"],
+            known([lab.render(one.prompt) for one in samples])["input_ids"],
+            strict=True,
+        ):
+            assert len(reply) < 120, (world.name, one.reply)
+            assert len(reply) + len(shown) < 600, (world.name, one.prompt)

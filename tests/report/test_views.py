@@ -24,7 +24,7 @@ def verdicts(num_seeds: int) -> list[Verdict]:
 
 def test_every_fate_is_shown() -> None:
     found = verdicts(1000)
-    chosen = choose(found)
+    chosen = choose(found, 20)
     assert len(chosen) == len(set(chosen)) == 20
     fates = {(v.outcome, v.rejected_by) for v in found if v.seed_id in chosen}
     assert fates == {*FATES, ("unjudged", "factuality")}
@@ -36,6 +36,12 @@ def test_order_of_the_verdicts_does_not_matter() -> None:
     random.Random(0).shuffle(found)
     assert choose(found) == chosen
     assert choose(found, 5) == chosen[:5]
+
+
+def test_long_runs_choose_as_if_all_were_remembered() -> None:
+    """What is dropped on the way could never have been chosen."""
+    found = verdicts(3000)
+    assert choose(found, 7) == choose(found, 3000)[:7]
 
 
 def test_a_question_with_many_fates_is_shown_once() -> None:

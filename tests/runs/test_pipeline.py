@@ -46,6 +46,7 @@ def run_in_full(folder: Path) -> Done:
     fields = [f"evaluation.problems={problems(folder)}", "evaluation.samples=2", "build.audit_share=0.5"]
     # In this order a replay casts the same votes; in the cheapest order those on a rejected candidate may differ.
     fields += ["evaluation.ttc=true", "build.canary_share=0.8", "build.order=paper", "build.speculation=off"]
+    fields.append("cost.completion=1")
     return veridistill("run", "-d", folder / "run", "--json", *settings(questions(folder), *fields))
 
 
@@ -206,6 +207,7 @@ def test_results_have_exactly_the_documented_keys(tmp_path: Path, trainer: list[
         for name in (
             "domains.math.defects",
             "audit",
+            "cost",
             "after",
             "gain",
             "gains",

@@ -37,6 +37,7 @@ STOPPING = {"limits.tokens": "400", "limits.hours": "1e-7"}
 NOT_READ = {
     "another kind of engine may round differently: replayed from a journal in tests/engines": ["engine.kind"],
     "only training reads it": ["train.micro_batch_size", "train.gradient_checkpointing", "train.save_steps"],
+    "only what comes before a whole run reads it": ["train.preflight"],
     "only an exam reads it": [
         *(
             "evaluation.data",
@@ -44,6 +45,9 @@ NOT_READ = {
             "evaluation.allow_code_execution",
             "evaluation.grading_workers",
         ),
+    ],
+    "prices turn counted tokens into money": [
+        *("cost.currency", "cost.prompt", "cost.completion", "cost.judge_prompt", "cost.judge_completion"),
     ],
     "only other kinds of engine read it": [
         *("engine.seeded", "engine.device", "engine.batch_size", "engine.threads", "engine.max_num_seqs"),

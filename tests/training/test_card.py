@@ -15,7 +15,7 @@ ACCEPTED = "voted yes in all 5 votes of each stage (cycle consistency, factualit
 
 def made(root: Path, **changes: Any) -> str:
     origin = Origin(**ORIGIN.model_dump() | changes)
-    return " ".join(card(job(root, origin=origin), RESULT).split())
+    return " ".join(card(origin, job(root).section, RESULT).split())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_it_says_how_the_examples_were_chosen(
 
 
 def test_it_names_the_base_and_the_settings(tmp_path: Path) -> None:
-    text = card(job(tmp_path), RESULT)
+    text = card(ORIGIN, job(tmp_path).section, RESULT)
     assert "\nbase_model: org/base\n---\n\n# org/base, after" in text
     assert "`org/base` at revision `abc`" in text
     assert "1,000 examples (81,000 tokens of replies; 2 more were too long), 63 optimizer steps" in text

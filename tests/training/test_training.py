@@ -9,8 +9,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,9 +81,25 @@ def test_trains_once_and_saves_a_whole_model(base: Path, undisturbed: Undisturbe
     assert tuple(p.loss for p in undisturbed.seen) == result.losses
     assert result.losses[-1] < 0.7 * result.losses[0]
     assert (result.num_rows, result.num_dropped, result.resumed_from) == (40, 1, 0)
+    assert result.epochs == 24 * 16 / 40
     assert not (root / "work" / "checkpoints").exists()
     assert not (root / "model.tmp").exists()
     _check_model(base, root / "model")
+
+
+def test_every_step_is_recorded(undisturbed: Undisturbed) -> None:
+    found = recorded_steps(undisturbed.root)
+    assert found == [asdict(step) for step in undisturbed.seen]
+    for step in found:
+        assert 0 <= step["learning_rate"] <= 1e-2
+        assert min(step["gradient_norm"], step["tokens_per_second"]) > 0
+    assert found[0]["learning_rate"] == 0, "the first step warms up"
+    assert 1e8 < found[0]["memory"] <= found[-1]["memory"] <= undisturbed.result.memory
+
+
+def recorded_steps(root: Path) -> list[dict[str, Any]]:
+    lines = (root / "work" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_a_trained_model_is_not_trained_again(base: Path, undisturbed: Undisturbed) -> None:
@@ -149,6 +166,7 @@ def test_a_killed_training_resumes_from_its_checkpoint_and_ends_the_same(
     assert result.resumed_from == saved[-2]
     assert steps == list(range(saved[-2] + 1, 25))
     assert result.losses == undisturbed.result.losses
+    assert [step["step"] for step in recorded_steps(tmp_path)] == list(range(1, 25))
     weights = [(root / "model" / "model.safetensors").read_bytes() for root in (tmp_path, undisturbed.root)]
     assert weights[0] == weights[1]
 

@@ -50,8 +50,9 @@ async def audit(run: RunDir, labels: Path, graders: Graders, number: int | None 
     Raises `ConfigError` when the labels have faults, the run was not built, or no labelled question was asked
     exhaustively; the last two say what to do.
     """
-    given = labels_file.load(labels)
-    known = await known_candidates(run, folder(run, number), given, graders)
+    built = folder(run, number)
+    given = labels_file.load(labels, int(built.path.name))
+    known = await known_candidates(run, built, given, graders)
     counts = known.counts
     if not known.judged:
         raise ConfigError(f"{labels}: {_unusable(run, counts)}")
@@ -69,7 +70,7 @@ async def audit(run: RunDir, labels: Path, graders: Graders, number: int | None 
         "votes": run.config.judge.votes,
         "judges": [asdict(one) for one in grid(known.judged, stages, asked, run.config.judge.votes)],
         "agreement": _agreement(known.judged, run.config.generate.candidates),
-        "cast": cast_votes.measured(run, folder(run, number), known.judged),
+        "cast": cast_votes.measured(run, built, known.judged),
     }
 
 

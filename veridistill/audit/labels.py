@@ -3,8 +3,10 @@
     {"id": "q17", "candidate": 3, "correct": true}              labels one candidate
     {"id": "q17", "kind": "integer", "answer": "42"}            answers a question; its candidates are graded against it
 
-`id` is the seed's; `reference` may be written for `answer`. Both kinds of line may be mixed; a candidate's own label
-takes precedence over the answer to its question. Labels are used only to measure judges.
+`correct` may be null where the labeller is unsure: such a candidate is not counted. A line may name the `round` that it
+is of; without one it is of every round. `veridistill view` writes both. `id` is the seed's; `reference` may be written
+for `answer`. Both kinds of line may be mixed; a candidate's own label takes precedence over the answer to its question.
+Labels are used only to measure judges.
 """
 
 from dataclasses import dataclass, field
@@ -42,15 +44,19 @@ class _Fault(ValueError):
     """What is wrong with a line."""
 
 
-def load(path: Path) -> Labels:
-    """The whole file. Raises one `ConfigError` with every fault and its line."""
-    labels, faults, empty = Labels(), Faults(path), True
+def load(path: Path, number: int | None = None) -> Labels:
+    """The whole file; labels of another round than `number` are passed over, unless it is None.
+
+    Raises one `ConfigError` with every fault and its line.
+    """
+    labels, faults, empty, unsure = Labels(), Faults(path), True, set[tuple[str, int]]()
     for row in jsonl.read(path):
         empty = False
         try:
             if row.fault:
                 raise _Fault(row.fault)
-            _add(labels, row.record)
+            if _of_round(row.record, number):
+                _add(labels, row.record, unsure)
         except _Fault as fault:
             faults.add(row.number, str(fault))
     faults.check()
@@ -58,18 +64,34 @@ def load(path: Path) -> Labels:
         raise ConfigError(
             f"{path}: holds no labels; give JSONL lines with id, candidate, correct or id, kind, answer"
         )
+    if not labels.questions:
+        of_round = f" of round {number}" if number else ""
+        raise ConfigError(
+            f"{path}: says of no candidate{of_round} that it is right or wrong; label some, for example in"
+            " veridistill view"
+        )
     return labels
 
 
-def _add(labels: Labels, record: dict[str, Any]) -> None:
+def _of_round(record: dict[str, Any], number: int | None) -> bool:
+    of = record.get("round")
+    if of is not None and (type(of) is not int or of < 1):
+        raise _Fault(f"round must be a number from 1 up; found {of!r}")
+    return number is None or of is None or of == number
+
+
+def _add(labels: Labels, record: dict[str, Any], unsure: set[tuple[str, int]]) -> None:
     seed_id = record.get("id")
     if not isinstance(seed_id, str) or not seed_id:
         raise _Fault(f"id must be the seed's id, as text; found {seed_id!r}")
     if "correct" in record:
         key = (seed_id, _candidate(record))
-        if key in labels.candidates:
+        if key in labels.candidates or key in unsure:
             raise _Fault(f"candidate {key[1]} of {seed_id} is labelled twice; keep one label")
-        labels.candidates[key] = _correct(record)
+        if record["correct"] is None:
+            unsure.add(key)
+        else:
+            labels.candidates[key] = _correct(record)
     else:
         if seed_id in labels.references:
             raise _Fault(f"{seed_id} has two answers; keep one")
@@ -85,7 +107,7 @@ def _candidate(record: dict[str, Any]) -> int:
 
 def _correct(record: dict[str, Any]) -> bool:
     if not isinstance(record["correct"], bool):
-        raise _Fault(f"correct must be true or false; found {record['correct']!r}")
+        raise _Fault(f"correct must be true, false or null; found {record['correct']!r}")
     return record["correct"]
 
 

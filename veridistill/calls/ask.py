@@ -6,16 +6,17 @@ is on disk before its reply is parsed. So a run that was killed is started again
 algorithm and asks only for the rest. `Asker` serves a whole run, `UnitAsk` one branch of one question or problem.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, Protocol, TypeVar
 
 from veridistill.calls.crew import Crew
+from veridistill.calls.forecast import Forecast
 from veridistill.calls.gate import Gate, Need
 from veridistill.calls.journal import Entry
 from veridistill.calls.meter import Meter
 from veridistill.calls.unit import Unit, UnitAsk, reply_of
-from veridistill.engines.base import Engine
+from veridistill.engines.base import Engine, EngineStats
 from veridistill.lazy import Call
 from veridistill.records import JUDGING, Completion, Messages, Path, Request, Sampling
 
@@ -86,6 +87,7 @@ class Asker:
         self.keep_ids = keep_ids
         self._known = known
         self.meter = meter or Meter()
+        self.forecast: Forecast | None = None
         self._cancelled_before = self._cancelled()
 
     @property
@@ -105,6 +107,11 @@ class Asker:
     def new_tokens(self) -> int:
         """Tokens that this process spent: prompts and replies, and what was generated for cancelled calls."""
         return self.meter.new_tokens + self._cancelled() - self._cancelled_before
+
+    @property
+    def counts(self) -> tuple[EngineStats, EngineStats]:
+        """What the engine counted since it was started, and a judge that has an engine of its own."""
+        return self.engine.stats(), self._judge.stats() if self._judge is not None else EngineStats()
 
     def _cancelled(self) -> int:
         judge = self._judge.stats().cancelled_tokens if self._judge is not None else 0
@@ -128,9 +135,21 @@ class Asker:
             # A vote is not known by its first call alone: an early vote may have been cancelled after it.
             votes = (e for e in seen if e.role not in ("infer", "reference"))
             paths = frozenset(e.path[:4] for e in votes if e.model == self.model(e.role))
-            yield UnitAsk(self, Unit(name, rank, exhaustive, known, paths), Need())
+            unit = Unit(name, rank, exhaustive, known, paths)
+            with self._followed(unit):
+                yield UnitAsk(self, unit, Need())
         finally:
             self.gate.close_unit()
+
+    @contextmanager
+    def _followed(self, unit: Unit) -> Iterator[None]:
+        """Let the forecast, if there is one, see what the unit takes; one that fails stays open there."""
+        if (forecast := self.forecast) is None:
+            yield
+            return
+        unit.course = forecast.opened(unit.exhaustive)
+        yield
+        forecast.closed(unit.course)
 
     def request(self, role: str, path: Path, messages: Messages, sampling: Sampling) -> Request:
         """The call with its identity in this run."""

@@ -131,6 +131,11 @@ class Gate:
         """Whether there are slots beyond one for each open unit and each early branch."""
         return self.speculation == "idle" and self._units + self._early < self.width and not self.closed
 
+    @property
+    def speculates(self) -> bool:
+        """Whether there are slots beyond one for each open unit, which early work fills."""
+        return self.speculation == "idle" and self._units < self.width
+
     # Calls.
 
     def slot(self, need: Need, rank: int) -> "_Slot":

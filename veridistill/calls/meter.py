@@ -11,7 +11,8 @@ class Meter:
 
     A reply that several branches of a unit share is counted once. `new_tokens` are prompt and completion tokens of what
     the engine replied in this process, `unneeded_tokens` completion tokens of replies that came early and then were not
-    needed.
+    needed. `answered` are the engine's replies in this process, refusals included, `cancelled` the calls that were
+    cancelled. `reasks`: judges' calls of votes that were invalid before.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -20,6 +21,9 @@ class Meter:
     hits: int = 0
     new_tokens: int = 0
     unneeded_tokens: int = 0
+    answered: int = 0
+    cancelled: int = 0
+    reasks: int = 0
 
     def copy(self) -> "Meter":
         return self.since(Meter())
@@ -33,6 +37,9 @@ class Meter:
             self.hits - before.hits,
             self.new_tokens - before.new_tokens,
             self.unneeded_tokens - before.unneeded_tokens,
+            self.answered - before.answered,
+            self.cancelled - before.cancelled,
+            self.reasks - before.reasks,
         )
 
     def count(self, role: str, reply: Completion) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from veridistill.calls.forecast import Course
 from veridistill.calls.gate import Need
 from veridistill.calls.journal import Entry, Status
 from veridistill.errors import BudgetReached, RequestRefused
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
+_REASK = 4
+"""The place in a vote's path that counts how often it was asked again."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Unit:
     running: dict[bytes, asyncio.Event | None] = field(default_factory=dict)
     used: set[bytes] = field(default_factory=set)
     asked: set[bytes] = field(default_factory=set)
+    course: Course | None = None
 
     async def answered(self, key: bytes) -> None:
         """Wait for a call that another branch is making; such calls are rare, so they alone cost an event."""
@@ -80,13 +84,21 @@ class UnitAsk:
     def _use(self, entry: Entry) -> Completion:
         if entry.key not in self._unit.used:
             self._unit.used.add(entry.key)
-            self._asker.meter.count(entry.role, entry.completion)
-            self._asker.meter.hits += entry.key not in self._unit.asked
+            self._count(entry)
         ask: UnitAsk | None = self
         while ask is not None:
             ask._spent += entry.completion.completion_tokens
             ask = ask._parent
         return reply_of(entry)
+
+    def _count(self, entry: Entry) -> None:
+        asker, unit, path = self._asker, self._unit, entry.path
+        asker.meter.count(entry.role, entry.completion)
+        asker.meter.hits += entry.key not in unit.asked
+        if len(path) > _REASK and path[_REASK]:
+            asker.meter.reasks += 1
+        if unit.course is not None and asker.forecast is not None:
+            asker.forecast.use(unit.course, path[1])
 
     async def _fetch(self, request: Request) -> None:
         """Ask the engine and journal what came of it."""
@@ -101,9 +113,11 @@ class UnitAsk:
                 said = without_surrogates(str(refusal))
                 reply, status = Completion(said, "refused", 0, 0, context=refusal.context), "refused"
             except asyncio.CancelledError:
+                asker.meter.cancelled += 1
                 asker.journal.note(self._entry(request, "cancelled", Completion("", "cancelled", 0, 0)))
                 raise
             # The slot is held until the reply is on disk: a kill repeats at most a gate's width of calls.
+            asker.meter.answered += 1
             asker.meter.new_tokens += reply.prompt_tokens + reply.completion_tokens
             # Ids go to disk and no further: an open question holds its replies' texts alone.
             known = self._entry(request, status, _without_ids(reply))
@@ -154,7 +168,10 @@ class UnitAsk:
         return self._asker.gate.rate(branch.label).passing
 
     def learn(self, branch: Branch[R], passed: bool, spent: int) -> None:
-        self._asker.gate.learn(branch.label, passed, spent)
+        asker, course = self._asker, self._unit.course
+        asker.gate.learn(branch.label, passed, spent)
+        if course is not None and asker.forecast is not None and branch.label == asker.forecast.work.label:
+            asker.forecast.turn(course, branch.path[1], passed)
 
     def known(self, branch: Branch[R]) -> bool:
         return branch.path in self._unit.paths

@@ -5,6 +5,7 @@ quality limit was crossed; 5 run directory in use; 130 and 143 signals; 1 a bug.
 """
 
 import errno
+import os
 import sys
 import warnings
 from typing import Annotated
@@ -12,29 +13,32 @@ from typing import Annotated
 import typer
 
 import veridistill
-from veridistill.cli import model, run, share, study
+from veridistill.cli import completion, look, model, run, share, start, study, training
 from veridistill.cli.common import Signalled, note
+from veridistill.cli.helping import Grouped
 from veridistill.errors import VeridistillError
 
 app = typer.Typer(
     name="veridistill",
+    cls=Grouped,
     help="Self-Verified Distillation: a language model improves itself from unlabeled questions.",
+    epilog="`veridistill COMMAND --help` shows a command's options and examples.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COMMANDS = (
-    *(run.run, run.build, run.train, run.evaluate, run.report, run.status, run.init),
-    *(study.ablate, study.audit, study.grade, study.merge, study.benchmarks),
-    *(share.diff, share.export),
-    *(model.solve, model.doctor),
-)
-for command in COMMANDS:
-    app.command()(command)
-lab_app = typer.Typer(help="The lab: a laptop-scale world to try the method in.", no_args_is_help=True)
+COMMANDS = {
+    "Run": (run.run, run.build, run.train, run.evaluate, study.ablate, study.merge),
+    "Look": (run.status, look.view, run.report, share.diff, study.audit),
+    "Data": (start.init, start.schema, study.benchmarks, study.grade, share.export, run.clean),
+    "Models": (training.plan, training.adopt, training.push, model.solve, model.doctor),
+}
+for group, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
+lab_app = typer.Typer(help="Make the model of the built-in lab.", no_args_is_help=True, rich_markup_mode=None)
 lab_app.command("pretrain")(model.lab_pretrain)
-app.add_typer(lab_app, name="lab")
+app.add_typer(lab_app, name="lab", rich_help_panel="Models")
 
 
 @app.callback(invoke_without_command=True)
@@ -48,6 +52,8 @@ def main() -> None:
     """Entry point: run a command and turn its end into an exit code."""
     _hide_deprecations()
     try:
+        if completion.asked_by_bash():
+            completion.completed(app, os.environ)
         app()
     except VeridistillError as error:
         note(f"error: {error}")

@@ -5,12 +5,13 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from veridistill.cli import completion
 from veridistill.config import ALIASES, Config
 from veridistill.config.values import listed
 from veridistill.data.rundir import chosen_config, forked_journals, names_a_model, opened
@@ -19,16 +20,29 @@ from veridistill.errors import ConfigError
 ConfigFile = Annotated[
     str | None,
     typer.Argument(
-        help="YAML file, or `lab` for the built-in demonstration. Default: the configuration in the run directory;"
-        " without one, the default settings if a model is named, else the lab."
+        metavar="CONFIG",
+        help="Preset (`veridistill init --list`) or YAML file. Default: the configuration in the run directory;"
+        " without one, the default settings if a model is named, else the preset lab.",
+        autocompletion=completion.configs,
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", "-d", help="Run directory. The same command resumes the run in it.")
+    Path,
+    typer.Option(
+        "--out",
+        "-d",
+        help="Run directory. The same command resumes the run in it.",
+        autocompletion=completion.runs,
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("-o", metavar="KEY=VALUE", help="Set any field, e.g. -o judge.votes=3. Repeatable."),
+    typer.Option(
+        "-o",
+        metavar="KEY=VALUE",
+        help="Set any field, e.g. -o judge.votes=3. Repeatable.",
+        autocompletion=completion.settings,
+    ),
 ]
 Model = Annotated[str | None, typer.Option(help="Directory or Hub id of the model (model.path).")]
 Seeds = Annotated[str | None, typer.Option(help="Seed questions: files, patterns or Hub paths (seeds.path).")]
@@ -41,7 +55,10 @@ Problems = Annotated[
 ]
 Benchmarks = Annotated[
     str | None,
-    typer.Option(help="Public benchmarks, e.g. aime26,gpqa_diamond; `veridistill benchmarks` lists them."),
+    typer.Option(
+        help="Public benchmarks, e.g. aime26,gpqa_diamond; `veridistill benchmarks` lists them.",
+        autocompletion=completion.benchmarks,
+    ),
 ]
 AllowCode = Annotated[
     bool,
@@ -54,6 +71,12 @@ Fork = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]
+Metrics = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", min=0, max=65535, help="Serve the progress for Prometheus on 127.0.0.1:PORT (0: any)."
+    ),
+]
 DEFAULT_OUT = Path("runs/default")
 
 
@@ -72,14 +95,22 @@ def session(
     short: dict[str, Any],
     fork: Path | None,
     quiet: bool,
+    metrics: int | None = None,
 ) -> Iterator[Any]:
+    """The session of a command. With `metrics`, its progress is served on that port."""
+    from veridistill.report.metrics import served
     from veridistill.report.progress import Progress
     from veridistill.runs.session import Session
 
     chosen = load(config, out, overrides(sets, short))
     where, older = (out, ()) if fork is None else (fork, forked_journals(out))
-    with opened(where, chosen, older) as run_dir:
-        yield Session(run_dir, Progress(run_dir.path, "quiet" if quiet else "auto"))
+    with ExitStack() as stack:
+        run_dir = stack.enter_context(opened(where, chosen, older))
+        progress = stack.enter_context(Progress(run_dir.path, "quiet" if quiet else "auto"))
+        if metrics is not None:
+            port = stack.enter_context(served(lambda: progress.record, metrics))
+            note(f"metrics: http://127.0.0.1:{port}/metrics")
+        yield Session(run_dir, progress)
 
 
 def load(config: str | None, out: Path, overrides: list[str]) -> Config:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.cli.common import Candidates, Json, Model, Quiet, Sets, Votes
 from veridistill.errors import ConfigError, QualityLimit
 
@@ -18,7 +18,10 @@ from veridistill.errors import ConfigError, QualityLimit
 def solve(
     question: Annotated[str, typer.Argument(help="The question, or - to read it from stdin.")],
     config: Annotated[
-        str | None, typer.Option(help="YAML file with the model and its settings, or `lab`.")
+        str | None,
+        typer.Option(
+            help="Preset, or YAML file, with the model and its settings.", autocompletion=completion.configs
+        ),
     ] = None,
     sets: Sets = None,
     model: Model = None,
@@ -30,7 +33,15 @@ def solve(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Answer one question by the cascade at test time (UQ-TTC), with every verdict shown."""
+    """Answer one question by the cascade at test time.
+
+    It is UQ-TTC; every verdict is shown.
+
+    \b
+    Examples:
+      veridistill solve "What is 7 times 8?" --config lab
+      veridistill solve - --model Qwen/Qwen3-0.6B < question.txt
+    """
     from veridistill.runs import solve as solving
 
     text = (sys.stdin.read() if question == "-" else question).strip()
@@ -67,7 +78,15 @@ def doctor(
     ] = "VERIDISTILL_API_KEY",
     as_json: Json = False,
 ) -> None:
-    """Examine a server before a run: model, context, sampling, seeds, reasoning, control tokens, cancelling."""
+    """Examine a server before a run.
+
+    Its model, context, sampling, seeds, reasoning, control tokens, cancelling.
+
+    \b
+    Examples:
+      veridistill doctor http://127.0.0.1:8000/v1
+      veridistill doctor http://127.0.0.1:8000/v1 --model Qwen/Qwen3-0.6B
+    """
     from veridistill.engines.endpoint import doctor
 
     report = asyncio.run(doctor.examine(url, model, api_key_env))
@@ -78,9 +97,22 @@ def doctor(
 
 def lab_pretrain(
     out: Annotated[Path, typer.Argument(help="Directory for checkpoints, the log and the model.")],
-    tokens: Annotated[int | None, typer.Option(help="Training tokens; default: the shipped model's.")] = None,
+    world: Annotated[
+        str, typer.Option(help="What it is taught: equations, science, programs, or all.")
+    ] = "equations",
+    tokens: Annotated[
+        int | None, typer.Option(help="Training tokens; default: the shipped model's, for each world.")
+    ] = None,
 ) -> None:
-    """Make the lab's model from scratch (up to 2 hours on two cores; can be resumed)."""
-    from veridistill.lab import pretrain
+    """Make the lab's model from scratch; run it again to resume.
 
-    pretrain.pretrain(out, num_tokens=tokens or pretrain.NUM_TOKENS)
+    It takes up to 2 hours a world on two cores.
+
+    \b
+    Examples:
+      veridistill lab pretrain lab-model
+      veridistill lab pretrain science-model --world science
+    """
+    from veridistill.lab import pretrain, worlds
+
+    pretrain.pretrain(out, worlds.named(world), num_tokens=tokens)

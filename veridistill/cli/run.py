@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from veridistill import config as configuration
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.cli.common import (
     DEFAULT_OUT,
     AllowCode,
@@ -17,6 +16,7 @@ from veridistill.cli.common import (
     Fork,
     Json,
     Limit,
+    Metrics,
     Model,
     Out,
     Problems,
@@ -28,6 +28,10 @@ from veridistill.cli.common import (
 )
 from veridistill.data.rundir import RunDir, read_json, stored_config
 from veridistill.errors import ConfigError
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Directory of a run.", autocompletion=completion.runs)
+]
 
 
 def run(
@@ -44,10 +48,20 @@ def run(
     benchmarks: Benchmarks = None,
     allow_code_execution: AllowCode = False,
     fork: Fork = None,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Build, train, evaluate and report. The same command resumes a run that was stopped."""
+    """Build, train, evaluate and report; run it again to resume.
+
+    The same command resumes a run that was stopped.
+
+    \b
+    Examples:
+      veridistill run lab --out runs/demo
+      veridistill run --model Qwen/Qwen3-0.6B --seeds math.jsonl --out runs/math
+      veridistill run qwen3-0.6b-math-24gb -o seeds.path=math.jsonl --out runs/a
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -61,7 +75,7 @@ def run(
         "benchmarks": benchmarks,
         "evaluation.allow_code_execution": allow_code_execution or None,
     }
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         found = common.complete(session, pipeline.run(session))
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.summary_lines(found))
         _note_target(session.run)
@@ -81,14 +95,22 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate calls, tokens and time, from 30 questions.")
     ] = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil the seed questions into a training dataset."""
+    """Distil the seed questions into a training dataset.
+
+    \b
+    Examples:
+      veridistill build run.yaml --dry-run --out runs/math
+      veridistill build run.yaml --out runs/math
+      veridistill build --out runs/math --fork runs/v3 --votes 3
+    """
     from veridistill.runs import figures, pipeline
 
     short = {"model": model, "seeds": seeds, "n": n, "votes": votes, "limit": limit}
-    with common.session(config, out, sets, short, fork, quiet) as session:
+    with common.session(config, out, sets, short, fork, quiet, metrics) as session:
         if dry_run:
             common.show(common.complete(session, pipeline.dry_run(session)), as_json)
             return
@@ -105,12 +127,24 @@ def _note_target(run: RunDir) -> None:
         common.note(line)
 
 
-def train(out: Out = DEFAULT_OUT, sets: Sets = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fine-tune the model on the examples that `build` kept."""
+def train(
+    out: Out = DEFAULT_OUT,
+    sets: Sets = None,
+    metrics: Metrics = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune the model on the examples that `build` kept.
+
+    \b
+    Examples:
+      veridistill train --out runs/math
+      veridistill train --out runs/math -o train.micro_batch_size=2
+    """
     from veridistill.runs import pipeline
 
     stored_config(out)
-    with common.session(None, out, sets, {}, None, quiet) as session:
+    with common.session(None, out, sets, {}, None, quiet, metrics) as session:
         common.show(common.complete(session, pipeline.train_step(session)), as_json)
 
 
@@ -135,10 +169,17 @@ def evaluate(
         bool, typer.Option("--ttc", help="Also answer by the cascade at test time, UQ-TTC (evaluation.ttc).")
     ] = False,
     allow_code_execution: AllowCode = False,
+    metrics: Metrics = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure pass@1 of the base model and, if there is one, of the trained model."""
+    """Measure pass@1 of a model, or of a run's before and after.
+
+    \b
+    Examples:
+      veridistill evaluate --out runs/math --benchmarks aime26,hmmt_feb25
+      veridistill evaluate --model DIR --problems exam.jsonl --k 4 --out runs/exam
+    """
     from veridistill.runs import figures, pipeline
 
     short = {
@@ -149,9 +190,9 @@ def evaluate(
     }  # fmt: skip
     if config is None and model is None and not (out / "config.yaml").is_file():
         raise ConfigError(
-            f"{out}: not a run directory; name the model to evaluate: --model PATH, or `lab`, or a YAML file"
+            f"{out}: not a run directory; name the model to evaluate: --model PATH, or a preset, or a YAML file"
         )
-    with common.session(config, out, sets, short, None, quiet) as session:
+    with common.session(config, out, sets, short, None, quiet, metrics) as session:
         section = session.config.evaluation
         if not section.problems and not section.benchmarks:
             raise ConfigError(
@@ -162,43 +203,47 @@ def evaluate(
         print(json.dumps(found, ensure_ascii=False) if as_json else figures.exam_lines(found))
 
 
-def report(out: Out = DEFAULT_OUT) -> None:
-    """Write report.html again from the files of the run directory."""
+def report(run: RunArgument = DEFAULT_OUT) -> None:
+    """Write report.html again from a run's files.
+
+    \b
+    Examples:
+      veridistill report runs/math
+    """
     from veridistill.runs import pipeline
 
-    print(pipeline.report(RunDir(out, stored_config(out))))
+    print(pipeline.report(RunDir(run, stored_config(run))))
 
 
-def status(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Show the progress of a run."""
-    from veridistill.runs import figures
+def status(run: RunArgument = DEFAULT_OUT, as_json: Json = False) -> None:
+    """Show how far a run is, and whether its process is still at work.
 
-    stored_config(out)
-    data = {"results": read_json(out / "results.json"), "progress": read_json(out / "progress.json")}
-    if as_json:
-        print(json.dumps(data, ensure_ascii=False))
-        return
-    found, progress = data["results"], data["progress"]
-    print(f"{out}: {found.get('status', 'not started')}")
-    if progress:
-        done = f"{progress.get('done')}" + (f" of {progress['total']}" if progress.get("total") else "")
-        print(f"step {progress.get('step')}: {done} {progress.get('unit', '')} ({progress.get('state')})")
-    if found.get("funnel"):
-        print(figures.funnel_lines(found["funnel"]))
+    \b
+    Examples:
+      veridistill status runs/math
+      veridistill status runs/math --json
+    """
+    from veridistill.runs import status as looking
+
+    found = looking.status(run, stored_config(run))
+    print(json.dumps(found, ensure_ascii=False) if as_json else looking.lines(found))
 
 
-def init(
-    file: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("veridistill.yaml"),
-    sets: Sets = None,
-    model: Model = None,
-    seeds: Seeds = None,
+def clean(
+    run: RunArgument = DEFAULT_OUT,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a configuration file with every field, its default and its meaning."""
-    if file.exists():
-        raise ConfigError(f"{file}: exists already; name another file, or remove it")
-    text = configuration.template(common.overrides(sets, {"model": model, "seeds": seeds}))
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
-    print(file)
+    """Free what a run no longer needs: --yes removes it.
+
+    Nothing is removed that another command reads.
+
+    \b
+    Examples:
+      veridistill clean runs/math
+      veridistill clean runs/math --yes
+    """
+    from veridistill.runs import clean as cleaning
+
+    found = cleaning.clean(run, stored_config(run), yes)
+    print(json.dumps(found, ensure_ascii=False) if as_json else cleaning.lines(found))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.cli.common import Json
 from veridistill.config.values import listed
 from veridistill.data.rundir import RunDir, stored_config, write_atomically
@@ -19,7 +19,7 @@ Round = Annotated[
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Directory of a run.")],
+    run: Annotated[Path, typer.Argument(help="Directory of a run.", autocompletion=completion.runs)],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New directory for the files.")],
     form: Annotated[
         Literal["hub", "jsonl", "csv"],
@@ -31,11 +31,14 @@ def export(
     number: Round = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's dataset as a folder with a card, ready for the Hub; nothing is ever overwritten.
+    """Write a run's dataset as a folder with a card for the Hub.
 
-    veridistill export runs/demo demo-dataset
+    Nothing is ever overwritten.
 
-    veridistill export runs/demo tables --format csv --what candidates,votes
+    \b
+    Examples:
+      veridistill export runs/demo demo-dataset
+      veridistill export runs/demo tables --format csv --what candidates,votes
     """
     from veridistill.runs import export as exporting
 
@@ -49,17 +52,29 @@ def export(
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of a run.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Directory of the run to compare it with.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="Directory of a run.", autocompletion=completion.runs)
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Directory of the run to compare it with.", autocompletion=completion.runs
+        ),
+    ],
     html: Annotated[Path | None, typer.Option(help="Also write the comparison as one HTML page.")] = None,
     show: Annotated[
         int, typer.Option(min=0, help="How many questions and problems of each kind are listed.")
     ] = 10,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs: settings, funnel, cost, what each kept, judges, and problems won and lost.
+    """Compare two runs: settings, what each kept, and exams.
 
-    veridistill diff runs/first runs/second --html diff.html
+    Settings, funnel, cost, what each kept, judges, and problems won and lost.
+
+    \b
+    Examples:
+      veridistill diff runs/first runs/second
+      veridistill diff runs/first runs/second --html diff.html
     """
     from veridistill.runs import diff as comparing
     from veridistill.runs.diff.page import page

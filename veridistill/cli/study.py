@@ -9,14 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from veridistill.cli import common
+from veridistill.cli import common, completion
 from veridistill.cli.common import AllowCode, Json, Quiet
 from veridistill.data.rundir import RunDir, forked_journals, stored_config
 
 
 def ablate(
     run: Annotated[
-        Path, typer.Argument(help="Directory of a run that was built with build.asks=exhaustive.")
+        Path,
+        typer.Argument(
+            help="Directory of a run that was built with build.asks=exhaustive.",
+            autocompletion=completion.runs,
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-d", help="Directory for a dataset per cell and ablation.json.")
@@ -28,7 +32,15 @@ def ablate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Replay an exhaustive run as n x v grid and ablations: a dataset per cell, without a model."""
+    """Replay an exhaustive run under other settings.
+
+    An n x v grid and the paper's ablations: a dataset per cell, without a model.
+
+    \b
+    Examples:
+      veridistill ablate runs/full --out runs/ablation
+      veridistill ablate runs/full --out runs/grid --n 1,4,8 --votes 1,3,5
+    """
     from veridistill.report.progress import Progress
     from veridistill.runs import ablate as ablation
     from veridistill.runs.session import Session
@@ -42,15 +54,20 @@ def ablate(
             "the run did not ask the simple verifier, so there is no cell for it (see build.extra_stages)"
         )
     common.make_directory(out)
-    session = Session(run_dir, Progress(out, "quiet" if quiet else "auto"))
-    found = common.complete(session, ablation.ablate(run_dir, out, cells, session.progress))
+    with Progress(out, "quiet" if quiet else "auto") as progress:
+        session = Session(run_dir, progress)
+        found = common.complete(session, ablation.ablate(run_dir, out, cells, progress))
     print(json.dumps(found, ensure_ascii=False) if as_json else ablation.table(found))
     common.note(f"datasets: {out}")
 
 
 def audit(
     run: Annotated[
-        Path, typer.Argument(help="Directory of a run, built exhaustively or with an audit share.")
+        Path,
+        typer.Argument(
+            help="Directory of a run, built exhaustively or with an audit share.",
+            autocompletion=completion.runs,
+        ),
     ],
     labels: Annotated[
         Path,
@@ -60,7 +77,14 @@ def audit(
     ],
     as_json: Json = False,
 ) -> None:
-    """Measure a run's judges against labels: precision, recall and false accepts."""
+    """Measure a run's judges against labels.
+
+    Precision, recall and false accepts of each stage and of the cascade.
+
+    \b
+    Examples:
+      veridistill audit runs/math --labels answers.jsonl
+    """
     from veridistill.audit import judges
     from veridistill.grading.graders import Graders
 
@@ -73,7 +97,15 @@ def audit(
 
 
 def benchmarks(as_json: Json = False) -> None:
-    """List the public benchmarks that `evaluate --benchmarks` knows."""
+    """List the public benchmarks.
+
+    `--benchmarks` and seeds.decontaminate take their names.
+
+    \b
+    Examples:
+      veridistill benchmarks
+      veridistill benchmarks --json
+    """
     from veridistill.evaluation import benchmarks as known
 
     entries = [asdict(entry) for entry in known.table()]
@@ -97,7 +129,15 @@ def grade(
         str | None, typer.Option(help="Interpreter of the programs; default: the one that runs veridistill.")
     ] = None,
 ) -> None:
-    """Grade responses again without calling a model: one JSON line each, with outcome, answer and error."""
+    """Grade responses again, without calling a model.
+
+    Prints a JSON line for each response, with outcome, answer and error.
+
+    \b
+    Examples:
+      veridistill grade runs/math/rounds/1/tables/exam_base.parquet
+      veridistill grade responses.jsonl --allow-code-execution
+    """
     from veridistill.grading.graders import Graders
     from veridistill.grading.regrade import regrade
 
@@ -113,11 +153,24 @@ def grade(
 
 
 def merge(
-    runs: Annotated[list[Path], typer.Argument(help="Directories of runs with seeds.shard=1/N ... N/N.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Directories of runs with seeds.shard=1/N ... N/N.", autocompletion=completion.runs
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-d", help="Directory of the merged run.")],
     as_json: Json = False,
 ) -> None:
-    """Join runs that built shards of one seed file; veridistill run --out then trains on all of it."""
+    """Join runs that built shards of one seed file.
+
+    `veridistill run` with the same --out then trains on all of it.
+
+    \b
+    Examples:
+      veridistill merge runs/part1 runs/part2 --out runs/all
+      veridistill run --out runs/all
+    """
     from veridistill.runs import merge as merging
 
     found = asyncio.run(merging.merge(runs, out))

@@ -262,8 +262,18 @@ class GateSection(Section):
     width: int | None = runtime(None, "calls in the engine at once; default: the engine's capacity", ge=1)
 
 
+class LoraSection(Section):
+    """Low-rank adapters (LoRA) that learn instead of the weights, and are added to them when the model is saved."""
+
+    rank: int = identity(16, ge=1)
+    alpha: float = identity(32.0, "adapters count alpha / rank times", gt=0)
+    targets: Texts = identity(
+        ("all-linear",), "names of layers such as q_proj; all-linear: all but the head", min_length=1
+    )
+
+
 class TrainSection(Section):
-    """Supervised fine-tuning. Defaults are the paper's for small models; recipes have those for other sizes."""
+    """Supervised fine-tuning. Defaults are the paper's for small models; presets have those for other sizes."""
 
     max_steps: int | None = identity(None, "optimizer steps; not together with epochs", ge=1)
     epochs: float | None = identity(None, "passes over the data; default 2 when max_steps is not set", gt=0)
@@ -272,11 +282,18 @@ class TrainSection(Section):
     weight_decay: float = identity(0.01, ge=0)
     clip: float = identity(1.0, "gradient norm", gt=0)
     batch_size: int = identity(64, "samples per optimizer step", ge=1)
+    loss: Literal["nll", "dft"] = identity(
+        "nll", "negative log likelihood, or the same weighted by each token's own probability (DFT)"
+    )
+    lora: LoraSection | None = identity(None, "train adapters of {rank, alpha, targets}; null: all weights")
     micro_batch_size: int = runtime(8, "samples per forward pass and device", ge=1)
     max_length: int = identity(32768, "longer rows are dropped and counted", ge=1)
     seed: int = identity(42)
     gradient_checkpointing: bool = runtime(False)
     save_steps: int = runtime(100, "steps between checkpoints", ge=1)
+    preflight: Literal["refuse", "off"] = runtime(
+        "refuse", "whether a run that this machine cannot train, by calculation, is refused before its build"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainSection":
@@ -333,6 +350,25 @@ class LimitsSection(Section):
     hours: float | None = runtime(None, "stop, resumable, after this many hours", gt=0)
 
 
+class CostSection(Section):
+    """Prices, to show tokens as money; nothing is stopped by them."""
+
+    currency: str = runtime("USD", "how the prices' currency is written")
+    prompt: float | None = runtime(None, "price of a million prompt tokens", ge=0)
+    completion: float | None = runtime(None, "price of a million completion tokens", ge=0)
+    judge_prompt: float | None = runtime(
+        None, "the same for the judge's prompts, if judge.model has other prices; null: as prompt", ge=0
+    )
+    judge_completion: float | None = runtime(
+        None, "the same for the judge's replies; null: as completion", ge=0
+    )
+
+    @property
+    def priced(self) -> bool:
+        prices = self.prompt, self.completion, self.judge_prompt, self.judge_completion
+        return any(price is not None for price in prices)
+
+
 class QualitySection(Section):
     """Quality limits: crossing one ends a finished build with exit code 4."""
 
@@ -365,6 +401,7 @@ class Config(Section):
     engine: EngineSection = identity(EngineSection())
     journal: JournalSection = identity(JournalSection())
     limits: LimitsSection = identity(LimitsSection())
+    cost: CostSection = identity(CostSection())
     quality: QualitySection = identity(QualitySection())
 
     @model_validator(mode="before")

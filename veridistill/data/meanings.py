@@ -72,7 +72,7 @@ MEANINGS: Mapping[str, Meaning] = {
         {
             "problem_id": _PROBLEM_ID,
             "benchmark": _BENCHMARK,
-            "kind": "how answers are compared: `integer`, `math`, `choice`, `exact` or `code`",
+            "kind": "how answers are compared: `integer`, `math`, `quantity`, `choice`, `exact` or `code`",
             "question": "what is asked, options and starter code included",
             "reference": "the right answer: a letter if there are options, empty for programs",
             "domain": _DOMAIN,
@@ -108,6 +108,15 @@ MEANINGS: Mapping[str, Meaning] = {
             "messages": "the same as text: the user's turn and the assistant's, each with `role` and `content`",
         },
     ),
+    "train_rows": Meaning(
+        "dataset/train.parquet",
+        "an example as any trainer takes it",
+        {
+            "seed_id": _SEED_ID,
+            "input_ids": "token ids of prompt and reply",
+            "labels": "the same ids, with -100, which carries no loss, for those of the prompt",
+        },
+    ),
 }
 
 TABLES: Mapping[str, Table[Any]] = {
@@ -119,6 +128,7 @@ TABLES: Mapping[str, Table[Any]] = {
         tables.PROBLEMS,
         tables.ATTEMPTS,
         tables.EXAMPLES,
+        tables.TRAIN_ROWS,
     )
 }
 

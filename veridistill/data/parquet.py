@@ -54,6 +54,31 @@ class Table(Generic[R]):
 
     def values(self, path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
         """The values of some columns, row by row, as `read` reads them. Raises as `read` does."""
+        return self._rows(path, names, lambda file, group: file.read_row_group(group, columns=names))
+
+    def where(
+        self, path: Path, column: str, wanted: Collection[str], without: Collection[str] = ()
+    ) -> Iterator[R]:
+        """The rows whose `column` is one of `wanted`, in order, as `read` gives them.
+
+        Of a row group without any, only that column is read.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names, values = [name for name in self.columns if name not in without], pa.array(wanted, pa.string())
+
+        def found(file: Any, group: int) -> Any:
+            mask = pc.is_in(file.read_row_group(group, columns=[column]).column(0), value_set=values)
+            return file.read_row_group(group, columns=names).filter(mask) if pc.any(mask).as_py() else None
+
+        for row in self._rows(path, names, found):
+            yield self.make(**dict(zip(names, row, strict=True)))
+
+    def _rows(
+        self, path: Path, names: Sequence[str], read: Callable[[Any, int], Any]
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of what `read` makes of each row group, given the open file and the group's number."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -62,8 +87,9 @@ class Table(Generic[R]):
                 if missing := self.columns.keys() - set(file.schema_arrow.names):
                     raise ConfigError(f"{path}: no {self.name} table, it lacks {', '.join(sorted(missing))}")
                 for group in range(file.num_row_groups):
-                    for batch in file.read_row_group(group, columns=names).to_batches():
-                        yield from self._values(batch, names)
+                    if (rows := read(file, group)) is not None:
+                        for batch in rows.to_batches():
+                            yield from self._values(batch, names)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import veridistill
-from veridistill.config import Config, dump, identity_differences, load, load_known
+from veridistill.config import Config, config_file, dump, identity_differences, load, load_known
 from veridistill.data import layout
 from veridistill.errors import ConfigError, RunLocked
 
@@ -126,15 +126,14 @@ def resumed_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def chosen_config(named: str | Path | None, path: Path, overrides: Sequence[str] = ()) -> Config:
-    """What a command goes by: the named file; else that of the run at `path`; else the defaults if a model is named.
-
-    Without any of them, and for the name `lab`, the lab's.
+    """What a command goes by: the named file or preset; else that of the run at `path`; else the defaults if a model is
+    named; else the preset `lab`.
     """
     if named is None and (path / "config.yaml").is_file():
         return resumed_config(path, overrides)
-    if named == "lab" or (named is None and not names_a_model(overrides)):
-        return load(Path(veridistill.__file__).parent / "lab" / "demo.yaml", overrides)
-    return load(Path(named) if named else None, overrides)
+    if named is None and names_a_model(overrides):
+        return load(None, overrides)
+    return load(config_file(named or "lab"), overrides)
 
 
 def names_a_model(overrides: Sequence[str]) -> bool:
@@ -161,12 +160,7 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
             f"{path}: cannot be used as a run directory ({error.strerror}); name another --out"
         ) from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunLocked(
-                f"{path}: in use by another process; wait for it, or name another --out"
-            ) from None
+        _hold(lock, f"{path}: in use by another process; wait for it, or name another --out")
         yield _checked(path, config, older)
     except ConfigError:
         if fresh and not _begun(path):
@@ -177,6 +171,24 @@ def opened(path: Path, config: Config, older: tuple[Path, ...] = ()) -> Iterator
         raise
     finally:
         os.close(lock)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from working on the existing run at `path`. Raises `RunLocked` when one does."""
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _hold(lock, f"{path}: in use by another process; wait for it to end")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _hold(lock: int, otherwise: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunLocked(otherwise) from None
 
 
 def _checked(path: Path, config: Config, older: tuple[Path, ...]) -> RunDir:

@@ -16,6 +16,7 @@ from veridistill.records import (
     Outcome,
     Problem,
     Seed,
+    TokenIds,
     Verdict,
 )
 
@@ -71,6 +72,15 @@ class VoteRow:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class TrainRow:
+    """An example as any trainer takes it: the whole text as ids, and labels that ignore the prompt."""
+
+    seed_id: str
+    input_ids: TokenIds
+    labels: TokenIds
+
+
 def _problem(options: list[str], **row: Any) -> Problem:
     return Problem(options=tuple(options), **row)
 
@@ -120,6 +130,9 @@ EXAMPLES: Table[Example] = Table(
         "messages": "list<message>",
     },
     _example,
+)
+TRAIN_ROWS: Table[TrainRow] = Table(
+    "train_rows", {"seed_id": "string", "input_ids": "list<int32>", "labels": "list<int32>"}, TrainRow
 )
 ATTEMPTS: Table[Attempt] = Table(
     "attempts",

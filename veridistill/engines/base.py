@@ -37,6 +37,10 @@ class EngineStats:
     that do not know say 0.
 
     `control_tokens` counts the markers found in messages, which were handled as `model.control_tokens` says.
+
+    `decoded_tokens` are counted while they are decoded, those of calls under way included: when nothing is under way
+    they are the completion tokens, the cancelled ones, and those of attempts that failed. `retries` are attempts after
+    a call's first one.
     """
 
     prompt_tokens: int = 0
@@ -46,6 +50,8 @@ class EngineStats:
     cancelled_calls: int = 0
     control_tokens: int = 0
     reused_tokens: int = 0
+    decoded_tokens: int = 0
+    retries: int = 0
 
     def __add__(self, other: "EngineStats") -> "EngineStats":
         return EngineStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(EngineStats)))

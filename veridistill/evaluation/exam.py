@@ -6,7 +6,7 @@ memory holds its grades alone: the replies are read from the journal again when 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -30,8 +30,9 @@ async def run_exam(
     prompts: PromptSet,
     asker: Asker,
     graders: Graders,
+    graded: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[list[Attempt], None]:
-    """The graded samples of each problem, in the order of the problems.
+    """The graded samples of each problem, in the order of the problems; `graded` is called for each as it comes.
 
     Raises `ConfigError` before anything is asked when `graders` cannot grade one of the problems.
     """
@@ -40,7 +41,7 @@ async def run_exam(
     async def work(problem: Problem, ask: Ask) -> list[Attempt]:
         messages = _messages(problem, prompts)
         asked = (
-            _sample(problem, index, messages, section.sampling, ask, graders)
+            _sample(problem, index, messages, section.sampling, ask, graders, graded)
             for index in range(section.samples)
         )
         return [replace(attempt, response="") for attempt in await _together(asked)]
@@ -91,6 +92,20 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _sample(
+    problem: Problem,
+    index: int,
+    messages: Messages,
+    sampling: Sampling,
+    ask: Ask,
+    graders: Graders,
+    graded: Callable[[], object],
+) -> Attempt:
+    found = await _graded(problem, index, messages, sampling, ask, graders)
+    graded()
+    return found
+
+
+async def _graded(
     problem: Problem, index: int, messages: Messages, sampling: Sampling, ask: Ask, graders: Graders
 ) -> Attempt:
     try:

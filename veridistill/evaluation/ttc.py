@@ -22,7 +22,7 @@ from veridistill.calls.watch import watched
 from veridistill.evaluation.statistics import Question, mean_gain, most_frequent
 from veridistill.grading import graders as grading
 from veridistill.grading.compare import answers as final
-from veridistill.grading.compare import expressions, latex, reading
+from veridistill.grading.compare import expressions, latex, quantities, reading
 from veridistill.grading.graders import Graders
 from veridistill.lazy import Ask
 from veridistill.method import Judged, Plan, Solved, solve
@@ -166,6 +166,8 @@ def form(kind: Kind, answer: str | None) -> Hashable | None:
         number = expressions.number(answer) or expressions.number(plain)
         value = whole if whole is not None else number and number.value
         return value if value is not None else plain or answer.strip()
+    if kind == "quantity":
+        return quantities.form(answer) or answer.strip()
     return " ".join(answer.casefold().split()) if kind == "exact" else answer.strip()
 
 

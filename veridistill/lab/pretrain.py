@@ -2,8 +2,8 @@
 
 A short loop in plain torch (Muon for matrices, AdamW for the rest; warm-up, stable, decay). Each batch is made when it
 is needed, from the number of its step alone, so seeds and data order are fixed and a run resumes from its checkpoint.
-The schedule depends on `num_tokens` only in the last fifth; until then a run can be resumed with a smaller or larger
-budget.
+The schedule depends on the number of tokens only in the last fifth; until then a run can be resumed with a smaller or
+larger budget. The recipe is the same for every world; several worlds share each batch in equal parts.
 """
 
 import copy
@@ -12,13 +12,15 @@ import os
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from veridistill.errors import ConfigError
 from veridistill.lab import tokenizer as lab_tokenizer
-from veridistill.lab.texts import MAKERS, SHARES, Sample, sample
-from veridistill.lab.world import HARD, Mix
+from veridistill.lab.worlds import EQUATIONS
+from veridistill.lab.worlds.world import AnyWorld, Mix, Sample
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +37,7 @@ CHECKPOINT_STEPS = 100
 LOG_STEPS = 25
 EVAL_SAMPLES = 48
 NUM_TOKENS = 10_900_000
-"""The number of tokens that the shipped model was trained on."""
+"""The number of tokens that the shipped model was trained on; by default as many for each world."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,14 @@ class Progress:
     seconds: float = 0.0
 
 
-def new_model() -> "Qwen3ForCausalLM":
-    """About 1.05 million parameters, embeddings tied."""
+def new_model(vocabulary: int) -> "Qwen3ForCausalLM":
+    """About 1.05 million parameters with the tokens of one world, embeddings tied."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(SEED)
     config = Qwen3Config(
-        vocab_size=lab_tokenizer.VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=128,
         intermediate_size=512,
         num_hidden_layers=4,
@@ -85,11 +87,12 @@ def encode(tokenizer: "PreTrainedTokenizerBase", samples: list[Sample]) -> list[
     return [Encoded(p + r, len(p)) for p, r in zip(prompts, replies, strict=True)]
 
 
-def batch_samples(step: int) -> list[Sample]:
-    """The samples of that step; skills are drawn by their shares."""
+def batch_samples(step: int, worlds: Sequence[AnyWorld]) -> list[Sample]:
+    """The samples of that step; worlds are drawn equally often, skills by their shares."""
     rng = random.Random(f"pretrain:{SEED}:{step}")
-    skills = rng.choices(list(SHARES), list(SHARES.values()), k=BATCH)
-    return [sample(rng, skill) for skill in skills]
+    shares = [(world, skill, share) for world in worlds for skill, share in world.shares.items()]
+    chosen = rng.choices(shares, [share for _, _, share in shares], k=BATCH)
+    return [world.sample(rng, skill) for world, skill, _ in chosen]
 
 
 def loss_sum(model: "Qwen3ForCausalLM", rows: list[Encoded]) -> tuple["torch.Tensor", "torch.Tensor"]:
@@ -111,24 +114,29 @@ def loss_sum(model: "Qwen3ForCausalLM", rows: list[Encoded]) -> tuple["torch.Ten
 
 
 def exact_match(
-    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase", mix: Mix | None
+    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase", world: AnyWorld, mix: Mix | None
 ) -> dict[str, float]:
     """Share of replies, by skill, that greedy decoding would reproduce token for token."""
     import torch
 
     shares: dict[str, float] = {}
-    for skill in MAKERS:
+    for skill in world.skills:
         rng = random.Random(f"eval:{skill}")
-        rows = encode(tokenizer, [sample(rng, skill, mix) for _ in range(EVAL_SAMPLES)])
+        rows = encode(tokenizer, [world.sample(rng, skill, mix) for _ in range(EVAL_SAMPLES)])
         with torch.no_grad():
             shares[skill] = round(loss_sum(model, rows)[1].float().mean().item(), 3)
     return shares
 
 
-def measure(model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase") -> dict[str, object]:
-    """Exact match on the mixes that were taught, and on that of the seeds and the exam."""
-    mixes = {"taught": None, "hard": HARD}
-    return {name: exact_match(model, tokenizer, mix) for name, mix in mixes.items()}
+def measure(
+    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerBase", worlds: Sequence[AnyWorld]
+) -> dict[str, object]:
+    """By world, exact match on the mixes that were taught, and on that of the seeds and the exam."""
+    mixes: dict[str, Mix | None] = {"taught": None, "hard": "hard"}
+    return {
+        world.name: {name: exact_match(model, tokenizer, world, mix) for name, mix in mixes.items()}
+        for world in worlds
+    }
 
 
 def rate_factor(step: int, tokens: int, num_tokens: int) -> float:
@@ -195,10 +203,11 @@ def save_model(model: "Qwen3ForCausalLM", tokenizer_files: Path, directory: Path
     shipped.save_pretrained(directory)
 
 
-def _save_checkpoint(path: Path, model: Any, opts: list[Any], progress: Progress) -> None:
+def _save_checkpoint(path: Path, model: Any, opts: list[Any], progress: Progress, names: list[str]) -> None:
     import torch
 
     state = {
+        "worlds": names,
         "model": model.state_dict(),
         "optimizers": [opt.state_dict() for opt in opts],
         "progress": vars(progress),
@@ -208,10 +217,16 @@ def _save_checkpoint(path: Path, model: Any, opts: list[Any], progress: Progress
     os.replace(partial, path)
 
 
-def _load_checkpoint(path: Path, model: Any, opts: list[Any]) -> Progress:
+def _load_checkpoint(path: Path, model: Any, opts: list[Any], names: list[str]) -> Progress:
+    """Raises `ConfigError` when another choice of worlds made the checkpoint."""
     import torch
 
     state = torch.load(path, weights_only=True)
+    if state["worlds"] != names:
+        raise ConfigError(
+            f"{path}: was made with the worlds {', '.join(state['worlds'])}, not {', '.join(names)};"
+            " give another directory, or the same worlds"
+        )
     model.load_state_dict(state["model"])
     for opt, saved in zip(opts, state["optimizers"], strict=True):
         opt.load_state_dict(saved)
@@ -225,29 +240,34 @@ def _log(path: Path, row: dict[str, object]) -> None:
 
 def pretrain(
     out: Path,
+    worlds: Sequence[AnyWorld] = (EQUATIONS,),
     *,
-    num_tokens: int = NUM_TOKENS,
+    num_tokens: int | None = None,
     threads: int = 2,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> Path:
-    """Train from scratch, or from the checkpoint in `out`, to `num_tokens` (padding not counted).
+    """Train from scratch, or from the checkpoint in `out`, to `num_tokens` (padding not counted; default:
+    `NUM_TOKENS` for each world).
 
     Returns the finished model's directory, `out`/model. `out` also holds checkpoint.pt (model and optimizers),
-    pretrain_log.jsonl, and the model at each checkpoint in `snapshots`.
+    pretrain_log.jsonl, and the model at each checkpoint in `snapshots`. Raises `ConfigError` when the checkpoint in
+    `out` is of other worlds.
     """
     import torch
     from transformers import AutoTokenizer
 
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    lab_tokenizer.save(out / "tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
-    model = new_model()
+    num_tokens = num_tokens or NUM_TOKENS * len(worlds)
+    names = [world.name for world in worlds]
+    model = new_model(lab_tokenizer.vocabulary(worlds))
     opts, checkpoint, log = optimizers(model), out / "checkpoint.pt", out / "pretrain_log.jsonl"
-    progress = _load_checkpoint(checkpoint, model, opts) if checkpoint.exists() else Progress()
+    progress = _load_checkpoint(checkpoint, model, opts, names) if checkpoint.exists() else Progress()
+    lab_tokenizer.save(out / "tokenizer", worlds)
+    tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
     while progress.tokens < num_tokens:
         started = time.monotonic()
-        rows = encode(tokenizer, batch_samples(progress.step))
+        rows = encode(tokenizer, batch_samples(progress.step, worlds))
         factor = rate_factor(progress.step, progress.tokens, num_tokens)
         loss = train_step(model, opts, rows, factor)
         tokens = progress.tokens + sum(len(row.ids) for row in rows)
@@ -255,12 +275,12 @@ def pretrain(
         if progress.step % LOG_STEPS == 0:
             row: dict[str, object] = {**vars(progress), "rate": round(factor, 4), "loss": round(loss, 5)}
             if progress.step % checkpoint_steps == 0:
-                row |= measure(model, tokenizer)
-                _save_checkpoint(checkpoint, model, opts, progress)
+                row |= measure(model, tokenizer, worlds)
+                _save_checkpoint(checkpoint, model, opts, progress, names)
                 save_model(model, out / "tokenizer", out / "snapshots" / f"{progress.step:05}")
             row["seconds"] = round(progress.seconds)
             _log(log, row)
-    _save_checkpoint(checkpoint, model, opts, progress)
-    _log(log, {**vars(progress), **measure(model, tokenizer)})
+    _save_checkpoint(checkpoint, model, opts, progress, names)
+    _log(log, {**vars(progress), **measure(model, tokenizer, worlds)})
     save_model(model, out / "tokenizer", out / "model")
     return out / "model"

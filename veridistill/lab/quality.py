@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veridistill.data.tables import CANDIDATES, SEEDS, CandidateRow
-from veridistill.domains import DOMAINS
-from veridistill.lab.world import oracle
+from veridistill.grading.graders import Graders
+from veridistill.lab.worlds import task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,17 @@ class Quality:
     ended_by: dict[str, dict[str, int]]
 
 
-def of_build(folder: Path) -> Quality:
+async def of_build(folder: Path, graders: Graders) -> Quality:
     """From the tables `seeds.parquet` and `candidates.parquet` of a round on the lab's questions."""
     questions = {seed.seed_id: seed.question for seed in SEEDS.read(folder / "seeds.parquet")}
-    return of_candidates(questions, CANDIDATES.read(folder / "candidates.parquet"))
+    return await of_candidates(questions, CANDIDATES.read(folder / "candidates.parquet"), graders)
 
 
-def of_candidates(questions: Mapping[str, str], candidates: Iterable[CandidateRow]) -> Quality:
+async def of_candidates(
+    questions: Mapping[str, str], candidates: Iterable[CandidateRow], graders: Graders
+) -> Quality:
     """`questions`: their texts by seed id."""
-    known = [(one, is_right(questions[one.seed_id], one.answer)) for one in candidates]
+    known = [(one, await is_right(questions[one.seed_id], one.answer, graders)) for one in candidates]
     ended: dict[str, Counter[str]] = {}
     for one, right in known:
         if one.rejected_by is not None:
@@ -75,9 +77,15 @@ def of_candidates(questions: Mapping[str, str], candidates: Iterable[CandidateRo
     )
 
 
-def is_right(question: str, text: str) -> bool:
-    """Whether the final answer in a candidate's text, as the math domain finds it, is the world's."""
-    return bool(oracle(question, {0: DOMAINS["math"].answer_of(text) or ""}))
+async def is_right(question: str, text: str, graders: Graders) -> bool:
+    """Whether a candidate's text answers a world's question rightly, as an exam would grade it.
+
+    Raises ValueError for a question of no world, and `ConfigError` for a program that `graders` may not run.
+    """
+    task = task_of(question)
+    if task is None:
+        raise ValueError(f"not a question of the lab: {question!r}")
+    return (await graders.grade(task.problem, text)).correct is True
 
 
 def _rates(known: list[tuple[CandidateRow, bool]]) -> Rates:

@@ -1,21 +1,23 @@
 """The lab's tokenizer: byte-level BPE with Qwen3's pre-tokenizer, markers and shape of chat template.
 
 Lossless on any Unicode text (Qwen's NFC normaliser is left out); each digit is a token. It is trained on samples of
-`texts`.
+the worlds that the model is taught.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veridistill.lab.texts import MAKERS, sample
+from veridistill.lab.worlds.world import AnyWorld
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-VOCABULARY = 556
+_BYTES_AND_MARKERS, _MERGES_OF_A_WORLD = 261, 295
+SAMPLES = 6000
+"""Of each world, that the tokenizer is trained on."""
 
 PRE_TOKENIZER = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -68,17 +70,24 @@ def render(prompt: str) -> str:
     return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def corpus(num: int) -> Iterator[str]:
-    """Rendered samples of all skills in equal shares."""
+def vocabulary(worlds: Sequence[AnyWorld]) -> int:
+    """How many tokens there are, markers included: 556 for one world, 1,146 for three."""
+    return _BYTES_AND_MARKERS + _MERGES_OF_A_WORLD * len(worlds)
+
+
+def corpus(worlds: Sequence[AnyWorld], num: int) -> Iterator[str]:
+    """Rendered samples of all skills of all worlds in equal shares."""
     rng = random.Random("tokenizer:0")
+    kinds = [(world, skill) for world in worlds for skill in world.skills]
     for index in range(num):
-        one = sample(rng, tuple(MAKERS)[index % len(MAKERS)])
+        world, skill = kinds[index % len(kinds)]
+        one = world.sample(rng, skill)
         yield one.prompt + "\n"
         yield one.reply
 
 
-def train() -> "PreTrainedTokenizerFast":
-    """Train the byte-level BPE; it has `VOCABULARY` entries, markers included."""
+def train(worlds: Sequence[AnyWorld]) -> "PreTrainedTokenizerFast":
+    """Train the byte-level BPE on the worlds' texts."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -88,9 +97,11 @@ def train() -> "PreTrainedTokenizerFast":
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    size = VOCABULARY - len(SPECIAL) - len(MARKERS)
+    size = vocabulary(worlds) - len(SPECIAL) - len(MARKERS)
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(alphabet), show_progress=False)
-    texts = (text.replace("<think>", "").replace("</think>", "") for text in corpus(6000))
+    texts = (
+        text.replace("<think>", "").replace("</think>", "") for text in corpus(worlds, SAMPLES * len(worlds))
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in MARKERS])
@@ -104,10 +115,10 @@ def train() -> "PreTrainedTokenizerFast":
     )
 
 
-def save(directory: Path) -> None:
+def save(directory: Path, worlds: Sequence[AnyWorld]) -> None:
     """Write tokenizer.json, and tokenizer_config.json with the chat template in it."""
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer = train()
+    tokenizer = train(worlds)
     tokenizer.save_pretrained(directory, save_jinja_files=False)
     config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"

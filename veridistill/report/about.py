@@ -1,4 +1,4 @@
-"""The report's sections about the run itself: its settings, its cost and its state.
+"""The report's sections about the run itself: its state, its settings and the commands that make it again.
 
 Every part of the results may be missing or null; a section without content is None or empty, and the page
 leaves it out.
@@ -7,7 +7,7 @@ leaves it out.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from veridistill.report.values import NONE, Item, Results, Table, count, duration, label, number, pairs, part
+from veridistill.report.values import Item, Results, count, label, latest_round, number, pairs, part
 
 
 def state(results: Results) -> str:
@@ -25,6 +25,31 @@ def warnings(results: Results) -> list[str]:
     if number(part(results, "funnel", "kept")) == 0 and not any("nothing" in text.lower() for text in found):
         found.append("Nothing was accepted: there was nothing to train on.")
     return found
+
+
+def target(results: Results) -> str:
+    """A sentence about a build that stopped once enough questions had a kept candidate, or fell short; or nothing."""
+    wanted = number(part(results, "config", "build", "target"))
+    latest = latest_round(results)
+    reached, kept = number(part(latest, "stopped_at_target")), number(part(latest, "questions_kept"))
+    if reached:
+        words = f"The build stopped at its target of {count(reached)} kept questions (build.target), so"
+        return f"{words} questions behind the last needed one were not asked. A higher target resumes it."
+    if wanted and kept is not None and kept < wanted:
+        return f"The build kept {count(kept)} questions, short of its target of {count(wanted)}: there were no more."
+    return ""
+
+
+def commands(results: Results) -> list[Item]:
+    """What to type to see more of this run, or to make it again from the configuration that it stored."""
+    version = part(results, "version")
+    install = f"pip install 'veridistill=={version}'" if version else "pip install veridistill"
+    return [
+        Item("make it again", f"{install}\nveridistill run RUN/config.yaml --out AGAIN"),
+        Item("every reply", "veridistill view RUN"),
+        Item("compare", "veridistill diff RUN AGAIN"),
+        Item("this page", "veridistill report RUN"),
+    ]
 
 
 def subject(results: Results) -> list[Item]:
@@ -68,48 +93,13 @@ def _seeds(results: Results) -> str | None:
         return None
     if number(number_of) is None:
         return str(path)
-    latest = (part(results, "rounds") or [None])[-1]
+    latest = latest_round(results)
     near, known = (part(latest, f"{name}_seeds") for name in ("near_duplicate", "contaminated"))
     dropped = [f"{count(near)} near duplicates"] * bool(near) + [
         f"{count(known)} found in a benchmark"
     ] * bool(known)
     left_out = f"; left out: {', '.join(dropped)}, see overlaps.jsonl" if dropped else ""
     return f"{path} ({count(number_of)} questions{left_out})"
-
-
-def work(results: Results) -> Table | None:
-    """Calls and tokens by role."""
-    calls, tokens = part(results, "calls"), part(results, "tokens")
-    by_role = part(tokens, "by_role")
-    roles = dict.fromkeys(
-        [name for name, _ in pairs(calls) if name != "total"] + [name for name, _ in pairs(by_role)]
-    )
-    rows = [
-        (name, part(calls, name), *(part(by_role, name, k) for k in ("prompt", "completion")))
-        for name in roles
-    ]
-    total = ("total", *map(count, (part(calls, "total"), part(tokens, "prompt"), part(tokens, "completion"))))
-    if not rows and total[1:] == (NONE,) * 3:
-        return None
-    lines = tuple((label(name), *map(count, cells)) for name, *cells in rows)
-    cancelled = part(tokens, "cancelled")
-    note = f"Cancelled work, in no row: {count(cancelled)} tokens." if number(cancelled) else ""
-    if number(part(tokens, "unneeded")):
-        note += f" Early replies that were not needed: {count(part(tokens, 'unneeded'))} tokens."
-    return Table(
-        "Calls and tokens by role",
-        ("role", "calls", "prompt tokens", "completion tokens"),
-        lines,
-        total,
-        note,
-    )
-
-
-def seconds(results: Results) -> Table | None:
-    found = {name: value for name, value in pairs(part(results, "seconds")) if number(value) is not None}
-    rows = tuple((label(name), duration(value)) for name, value in found.items() if name != "total")
-    whole = found.get("total", sum(found.values()))
-    return Table("Time by step", ("step", "time"), rows, ("total", duration(whole))) if rows else None
 
 
 def settings(results: Results) -> list[Item]:

@@ -141,6 +141,26 @@ def votes(results: Results) -> Table | None:
     )
 
 
+def canaries(results: Results) -> Table | None:
+    """What the judges did with planted bad answers: canaries by kind, and near misses."""
+    found = part(results, "canaries")
+    rows: list[tuple[str, ...]] = []
+    for kind, fates in pairs(part(found, "kinds")):
+        counts = {fate: number(value) or 0 for fate, value in pairs(fates)}
+        whole, accepted = sum(counts.values()), counts.get("accepted", 0)
+        rows.append((f"canary: {label(kind)}", count(whole), count(accepted), share(accepted, whole), ""))
+    for name, one in (("all canaries", found), ("near misses", part(found, "near_miss"))):
+        if number(part(one, "judged")):
+            cells = count(part(one, "judged")), count(part(one, "accepted")), rate(part(one, "rate"))
+            rows.append((name, *cells, between(one)))
+    note = (
+        "Canaries are plainly bad answers; near misses are kept answers with the result changed a little."
+        " Both are known to be wrong, so what is accepted of them is a false accept."
+    )
+    header = ("planted answers", "judged", "accepted", "share", "95 % interval")
+    return Table("Planted bad answers", header, tuple(rows), note=note) if rows else None
+
+
 def audit(results: Results) -> Table | None:
     """The judges' figures over the exhaustively asked questions, beside those over all questions, asked lazily."""
     found, rows = part(results, "audit"), []
@@ -156,7 +176,9 @@ def audit(results: Results) -> Table | None:
         "stage", "passed", "95 % interval", "votes agree", "invalid votes", "passed, all questions",
         "invalid, all questions",
     )  # fmt: skip
-    size = f"{count(part(found, 'questions'))} questions, {count(part(found, 'candidates'))} candidates"
+    questions = part(found, "questions")
+    size = f"{count(questions)} {'question' if questions == 1 else 'questions'}"
+    size += f", {count(part(found, 'candidates'))} candidates"
     return Table(f"Audit: {size}, asked exhaustively", header, tuple(rows), note=_audit_note(found))
 
 

@@ -16,6 +16,7 @@ from veridistill.report.values import (
     count,
     decimal,
     label,
+    latest_round,
     number,
     pairs,
     part,
@@ -65,45 +66,49 @@ def _estimate(found: Any, name: str) -> Estimate | None:
 
 
 def headline(results: Results) -> Headline:
+    """The run's result: a figure, and one sentence that says what it is worth."""
     difference, before, after = gain(results), exam(results, "base"), exam(results, "after")
     if difference is not None:
-        return Headline(
-            f"{_signed(difference.mean)} points", _gain_sentence(results, difference, before, after)
-        )
+        figure = f"{_signed(difference.mean)} points"
+        return Headline(figure, _gained(results, difference, before, after))
     if before is not None:
-        return Headline(
-            f"{decimal(before.mean)}{PERCENT} before",
-            "There is no evaluation after training to compare it with.",
-        )
+        sentence = "This is pass@1 before training; there is no evaluation after it to compare it with."
+        return Headline(f"{decimal(before.mean)}{PERCENT}", sentence)
     kept = number(part(results, "funnel", "kept"))
-    made = "" if kept is None else f"This run kept {count(kept)} {'example' if kept == 1 else 'examples'}. "
-    return Headline("No exam", made + _no_exam(results))
+    why = _no_exam(results)
+    if kept is None:
+        return Headline("No exam", f"No gain was measured: {why}.")
+    figure = f"{count(kept)} {'example' if kept == 1 else 'examples'}"
+    return Headline(figure, f"This run kept {figure}; no gain was measured: {why}.")
 
 
 def _no_exam(results: Results) -> str:
     """Why there is nothing to compare."""
     section = part(results, "config", "evaluation")
     if part(section, "problems") is None and not part(section, "benchmarks"):
-        return (
-            "No problems were given (evaluation.problems or evaluation.benchmarks), so no gain was measured."
-        )
-    return "The model was not evaluated, so no gain was measured."
+        return "no problems were given (evaluation.problems or evaluation.benchmarks)"
+    return "the model was not evaluated"
 
 
-def _gain_sentence(
-    results: Results, difference: Estimate, before: Estimate | None, after: Estimate | None
-) -> str:
-    words = "pass@1"
+def _gained(results: Results, difference: Estimate, before: Estimate | None, after: Estimate | None) -> str:
+    rows = number(part(latest_round(results), "training", "num_rows"))
+    trained = "Trained on its own accepted answers"
+    if rows:
+        trained = f"Trained on {count(rows)} {'answer' if rows == 1 else 'answers'} that it accepted itself"
+    moved = ""
     if before is not None and after is not None:
-        words += f" went from {decimal(before.mean)}{PERCENT} to {decimal(after.mean)}{PERCENT}"
+        moved = f": pass@1 went from {decimal(before.mean)}{PERCENT} to {decimal(after.mean)}{PERCENT}"
     if difference.low is None or difference.high is None:
-        return f"{words}; the difference has no interval."
-    words += f"; 95 % interval of the difference {difference.interval} points."
+        return (
+            f"{trained}, the model changed by {_signed(difference.mean)} points{moved}; there is no interval."
+        )
+    interval = f"the 95 % interval of the difference is {difference.interval} points"
     if part(results, "gain", "method") == "rule_of_three":
-        words += " All differences are equal, so the interval is by the rule of three."
+        interval += ", by the rule of three since all differences are equal"
     if difference.low <= 0 <= difference.high:
-        words += " The interval includes 0: this run does not show a difference."
-    return words
+        return f"{trained}, the model shows no clear change{moved}; {interval}, which includes 0."
+    verb = "got better" if difference.mean > 0 else "got worse"
+    return f"{trained}, the model {verb}{moved}; {interval}."
 
 
 def exam_note(results: Results) -> str:
@@ -123,6 +128,51 @@ def benchmarks(results: Results) -> Table | None:
     rows = [(name, *_benchmark(results, name)) for name in _names(results)]
     header = ("benchmark", "problems", "before", "after", "difference", "95 % interval", "by bootstrap")
     return Table("By benchmark", header, tuple(rows), note=_sums(results)) if rows else None
+
+
+def domains(results: Results) -> Table | None:
+    """The paired difference of each domain, each problem counting once; None where there is one domain."""
+    rows = []
+    for name, one in pairs(part(results, "gains", "domains")):
+        pooled, names = part(one, "pooled"), part(one, "total", "benchmarks")
+        if pooled:
+            told = ", ".join(map(str, names)) if isinstance(names, list | tuple) else ""
+            rows.append((name, told, *_differences(pooled)))
+    header = ("domain", "benchmarks", "problems", "before", "after", "difference", "95 % interval")
+    return Table("By domain", header, tuple(rows)) if len(rows) > 1 else None
+
+
+def _differences(found: Any) -> tuple[str, ...]:
+    values = (_points(part(found, name)) for name in ("before", "after"))
+    return count(part(found, "num_problems")), *values, _signed(part(found, "mean")), _interval(found)
+
+
+def differences(results: Results) -> list[tuple[str, Estimate]]:
+    """What is drawn side by side: each benchmark's difference, and each domain's, where there are several."""
+    found: list[tuple[str, Estimate]] = []
+    for group, path in (("benchmarks", ()), ("domains", ("pooled",))):
+        named = [
+            (name, _estimate(part(one, *path), "mean")) for name, one in pairs(part(results, "gains", group))
+        ]
+        if len(named) > 1:
+            found += [(name, value) for name, value in named if value is not None]
+    return found
+
+
+def samples(results: Results) -> Table | None:
+    """pass@k for the numbers of samples that were measured, and the accuracy of the most frequent answer."""
+    sides = {words: part(results, which) for which, words in _WHICH.items() if part(results, which)}
+    ks = list(dict.fromkeys(k for side in sides.values() for k, _ in pairs(part(side, "pass_at_k"))))
+    if len(ks) < 2:
+        return None
+    rows = tuple(
+        (words, *(_points(part(side, "pass_at_k", k)) for k in ks), _points(part(side, "majority_at_k")))
+        for words, side in sides.items()
+    )
+    note = "In %. pass@k: a problem counts if one of k samples is right; majority: if the most frequent answer is."
+    return Table(
+        "Several samples of a problem", ("model", *(f"pass@{k}" for k in ks), "majority"), rows, note=note
+    )
 
 
 def endings(results: Results) -> Table | None:

@@ -1,21 +1,16 @@
-"""The report's two figures as inline SVG: the funnel, and before/after with 95 % intervals.
+"""The report's figures of proportions as inline SVG: the funnel, before/after, and differences with their intervals."""
 
-Positions across are percentages and positions down are pixels, so that a figure follows the width of the
-page while its type keeps its size. Colours come from the page's style sheet (classes), so both follow its
-dark mode. Elements are built as a tree, so that the result is well-formed XML with any label.
-"""
-
-import re
 from collections.abc import Sequence
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from veridistill.report.builds import Bar, StageBar
 from veridistill.report.exams import Estimate
+from veridistill.report.svg import add, along, figure, figures, render, text, ticks
 from veridistill.report.values import PERCENT, decimal, share
 
 _ROW = 50
 _STAGE_ROW = 70
-_UNFIT = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_THIN_ROW = 30
 
 
 def funnel(levels: Sequence[Bar], stages: Sequence[StageBar]) -> str:
@@ -28,7 +23,7 @@ def funnel(levels: Sequence[Bar], stages: Sequence[StageBar]) -> str:
     words = [f"{bar.label}: {bar.count:,} ({share(bar.count, whole)})" for bar in levels]
     words += [f"{bar.label}: {_of_stage(bar)}" for bar in stages]
     height = len(levels) * _ROW + len(stages) * _STAGE_ROW
-    svg, top = _figure(height, "Funnel of the candidates", "; ".join(words)), 0
+    svg, top = figure(height, "Funnel of the candidates", "; ".join(words)), 0
     for row, bar in enumerate(levels):
         if row == 2:  # between what is well formed and what is accepted
             top = _stages(svg, top, stages, whole)
@@ -36,20 +31,20 @@ def funnel(levels: Sequence[Bar], stages: Sequence[StageBar]) -> str:
         top += _ROW
     if len(levels) < 3:
         _stages(svg, top, stages, whole)
-    return _render(svg)
+    return render(svg)
 
 
-def _level(svg: ElementTree.Element, top: int, bar: Bar, whole: int, kind: str) -> None:
-    _text(svg, "0", top + 16, bar.label, "label")
-    _text(svg, "100%", top + 16, f"{bar.count:,}  ({share(bar.count, whole)})", "figure", "end")
+def _level(svg: Element, top: int, bar: Bar, whole: int, kind: str) -> None:
+    text(svg, "0", top + 16, bar.label, "label")
+    text(svg, "100%", top + 16, f"{bar.count:,}  ({share(bar.count, whole)})", "figure", "end")
     width = f"{_percent(bar.count, whole):.3f}%" if bar.count else "1"
-    _add(svg, "rect", x="0", y=top + 24, width=width, height=16, **{"class": kind})
+    add(svg, "rect", kind, x="0", y=top + 24, width=width, height=16)
 
 
-def _stages(svg: ElementTree.Element, top: int, stages: Sequence[StageBar], whole: int) -> int:
+def _stages(svg: Element, top: int, stages: Sequence[StageBar], whole: int) -> int:
     for bar in stages:
-        _text(svg, "0", top + 16, bar.label, "label")
-        _text(svg, "100%", top + 16, f"asked about {bar.asked:,} of {bar.well_formed:,}", "figure", "end")
+        text(svg, "0", top + 16, bar.label, "label")
+        text(svg, "100%", top + 16, f"asked about {bar.asked:,} of {bar.well_formed:,}", "figure", "end")
         parts = (
             (bar.passed, "passed"), (bar.left_open, "open"), (bar.ended, "ended"), (bar.not_asked, "unasked")
         )  # fmt: skip
@@ -57,10 +52,10 @@ def _stages(svg: ElementTree.Element, top: int, stages: Sequence[StageBar], whol
         for count, kind in parts:
             if count:
                 x, width = (f"{_percent(value, whole):.3f}%" for value in (left, count))
-                _add(svg, "rect", x=x, y=top + 24, width=width, height=16, **{"class": f"part {kind}"})
+                add(svg, "rect", f"part {kind}", x=x, y=top + 24, width=width, height=16)
             left += count
         words = f"passed {bar.passed:,}, left open {bar.left_open:,}, ended {bar.ended:,}"
-        _text(svg, "0", top + 57, words, "tick")
+        text(svg, "0", top + 57, words, "tick")
         top += _STAGE_ROW
     return top
 
@@ -90,16 +85,16 @@ def intervals(before: Estimate | None, after: Estimate | None, gain: Estimate | 
         return ""
     axis = _axis([place for _, place, _, _ in drawn])
     words = [f"{name}: {_words(value, unit)}" for name, _, value, unit in drawn]
-    svg = _figure(len(drawn) * _ROW + 34, "pass@1 with 95 % intervals", "; ".join(words))
+    svg = figure(len(drawn) * _ROW + 34, "pass@1 with 95 % intervals", "; ".join(words))
     _ticks(svg, axis, len(drawn) * _ROW + 4)
     if before is not None:
-        x = f"{_along(axis, before.mean):.3f}%"
-        _add(svg, "line", x1=x, x2=x, y1=30, y2=len(drawn) * _ROW + 4, **{"class": "zero"})
+        x = f"{along(axis, before.mean):.3f}%"
+        add(svg, "line", "zero", x1=x, x2=x, y1=30, y2=len(drawn) * _ROW + 4)
     for row, (name, place, value, unit) in enumerate(drawn):
-        _text(svg, "0", row * _ROW + 16, name, "label")
-        _text(svg, "100%", row * _ROW + 16, _words(value, unit), "figure", "end")
-        _whisker(svg, axis, place, row * _ROW + 32, "gain" if unit == "points" else name)
-    return _render(svg)
+        text(svg, "0", row * _ROW + 16, name, "label")
+        text(svg, "100%", row * _ROW + 16, _words(value, unit), "figure", "end")
+        _whisker(svg, axis, place, row * _ROW + 32, _sign(value) if unit == "points" else name)
+    return render(svg)
 
 
 def _moved(estimate: Estimate, by: float) -> Estimate:
@@ -113,64 +108,59 @@ def _words(value: Estimate, unit: str) -> str:
     return f"{sign}{decimal(value.mean)}\N{NO-BREAK SPACE}{unit}{interval}"
 
 
+def differences(rows: Sequence[tuple[str, Estimate]]) -> str:
+    """Paired differences with their intervals on one axis, in points, and the line where there is none.
+
+    Returns an empty string when there is nothing to draw.
+    """
+    if not rows:
+        return ""
+    axis = _axis([value for _, value in rows] + [Estimate(0.0)])
+    words = "; ".join(f"{name}: {_words(value, 'points')}" for name, value in rows)
+    height = len(rows) * (_THIN_ROW + 18)
+    svg = figure(height + 30, "Differences in pass@1 with 95 % intervals", words)
+    _ticks(svg, axis, height + 2, "points")
+    zero = f"{along(axis, 0.0):.3f}%"
+    add(svg, "line", "zero", x1=zero, x2=zero, y1=0, y2=height + 2)
+    for row, (name, value) in enumerate(rows):
+        top = row * (_THIN_ROW + 18)
+        text(svg, "0", top + 16, name, "label")
+        text(svg, "100%", top + 16, _words(value, "points"), "figure", "end")
+        _whisker(svg, axis, value, top + 32, _sign(value))
+    return render(svg)
+
+
+def _sign(difference: Estimate) -> str:
+    """A gain or a loss only if the interval says so."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "unclear"
+    return "gain" if difference.low > 0 else "loss"
+
+
 def _axis(estimates: Sequence[Estimate]) -> list[float]:
-    """Round ticks whose range holds every interval with a little air, four to eight of them."""
+    """Round ticks whose range holds every interval with a little air."""
     ends = [end for e in estimates for end in (e.mean, e.low, e.high) if end is not None]
-    low, high = min(ends) - 1, max(ends) + 1
-    step = next((s for s in (1, 2, 5, 10, 20) if (high - low) / s <= 6), 50)
-    first, last = int(low // step), int(-(-high // step))
-    return [float(step * tick) for tick in range(first, last + 1)]
-
-
-def _along(axis: Sequence[float], value: float) -> float:
-    return 100 * (value - axis[0]) / (axis[-1] - axis[0])
+    return ticks(min(ends) - 1, max(ends) + 1)
 
 
 def _percent(part: int, whole: int) -> float:
     return 100 * part / whole if whole else 0.0
 
 
-def _ticks(svg: ElementTree.Element, axis: Sequence[float], base: int) -> None:
-    _add(svg, "line", x1="0%", x2="100%", y1=base, y2=base, **{"class": "axis"})
-    for tick in axis:
-        at = _along(axis, tick)
-        _add(svg, "line", x1=f"{at:.3f}%", x2=f"{at:.3f}%", y1=base, y2=base + 5, **{"class": "axis"})
+def _ticks(svg: Element, axis: Sequence[float], base: int, unit: str = "%") -> None:
+    add(svg, "line", "axis", x1="0%", x2="100%", y1=base, y2=base)
+    for tick, words in zip(axis, figures(axis), strict=True):
+        at = f"{along(axis, tick):.3f}%"
+        add(svg, "line", "axis", x1=at, x2=at, y1=base, y2=base + 5)
         anchor = "start" if tick == axis[0] else "end" if tick == axis[-1] else "middle"
-        text = f"{tick:.0f}{PERCENT}" if tick == axis[-1] else f"{tick:.0f}"
-        _text(svg, f"{at:.3f}%", base + 21, text.replace("-", "\N{MINUS SIGN}"), "tick", anchor)
+        ending = PERCENT if unit == "%" else f"\N{NO-BREAK SPACE}{unit}"
+        text(svg, at, base + 21, words + ending if tick == axis[-1] else words, "tick", anchor)
 
 
-def _whisker(svg: ElementTree.Element, axis: Sequence[float], place: Estimate, y: int, kind: str) -> None:
+def _whisker(svg: Element, axis: Sequence[float], place: Estimate, y: int, kind: str) -> None:
     if place.low is not None and place.high is not None:
-        low, high = (f"{_along(axis, end):.3f}%" for end in (place.low, place.high))
-        _add(svg, "line", x1=low, x2=high, y1=y, y2=y, **{"class": f"whisker {kind}"})
+        low, high = (f"{along(axis, end):.3f}%" for end in (place.low, place.high))
+        add(svg, "line", f"whisker {kind}", x1=low, x2=high, y1=y, y2=y)
         for x in (low, high):
-            _add(svg, "line", x1=x, x2=x, y1=y - 5, y2=y + 5, **{"class": f"whisker {kind}"})
-    _add(svg, "circle", cx=f"{_along(axis, place.mean):.3f}%", cy=y, r=5, **{"class": f"dot {kind}"})
-
-
-def _figure(height: int, title: str, description: str) -> ElementTree.Element:
-    svg = ElementTree.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "width": "100%", "role": "img"})
-    svg.set("height", str(height))
-    svg.set("aria-label", _clean(f"{title}. {description}."))
-    return svg
-
-
-def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
-    return ElementTree.SubElement(
-        parent, tag, {name: _clean(str(value)) for name, value in attributes.items()}
-    )
-
-
-def _text(svg: ElementTree.Element, x: str, y: int, text: str, kind: str, anchor: str = "start") -> None:
-    element = _add(svg, "text", x=x, y=y, **{"class": kind, "text-anchor": anchor})
-    element.text = _clean(text)
-
-
-def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold at all."""
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _render(svg: ElementTree.Element) -> str:
-    return ElementTree.tostring(svg, encoding="unicode")
+            add(svg, "line", f"whisker {kind}", x1=x, x2=x, y1=y - 5, y2=y + 5)
+    add(svg, "circle", f"dot {kind}", cx=f"{along(axis, place.mean):.3f}%", cy=y, r=5)

@@ -1,26 +1,28 @@
-"""How a step is shown on stderr: a bar on a terminal, plain lines elsewhere. `progress` measures what is shown."""
+"""Where a step is shown on stderr: a bar with lines under it on a terminal, plain lines elsewhere.
 
-import math
+`phrases` has the words; `progress` measures and calls `tick` about once a second.
+"""
+
 import os
-from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+import shutil
+from typing import Any, Literal, Protocol, TextIO
 
-from veridistill.report.values import count, duration, share
-
-if TYPE_CHECKING:
-    from veridistill.report.progress import Step
+from veridistill.report.phrases import Record, line, phrases, printable, time_left
+from veridistill.report.values import duration, share
 
 Show = Literal["auto", "live", "plain", "quiet"]
-Fact = int | float | str
 
-LINE_SECONDS = 10.0
+FIRST_SECONDS = 10.0
+LINE_SECONDS = 60.0
+_BAR = 40
 
 
 class Screen(Protocol):
-    """Where a step is shown. `tick` comes at most once a second."""
+    """Where a step is shown."""
 
-    def tick(self, step: "Step", now: float) -> None: ...
+    def tick(self, record: Record, now: float) -> None: ...
 
-    def end(self, step: "Step") -> None: ...
+    def end(self, record: Record) -> None: ...
 
 
 def show_for(stream: TextIO) -> Show:
@@ -28,100 +30,96 @@ def show_for(stream: TextIO) -> Show:
     return "live" if stream.isatty() and os.environ.get("TERM") != "dumb" else "plain"
 
 
-def open_screen(show: Show, stream: TextIO, step: "Step", now: float) -> Screen | None:
+def open_screen(show: Show, stream: TextIO, now: float) -> Screen | None:
     """None where nothing is shown."""
     if show == "live":
-        return LiveScreen(stream, step)
+        return LiveScreen(stream)
     return PlainScreen(stream, now) if show == "plain" else None
 
 
 class PlainScreen:
-    """One line per interval and one at the end."""
+    """One line soon after the start, one a minute, and one at the end."""
 
     def __init__(self, stream: TextIO, now: float) -> None:
         self._stream = stream
-        self._due = now + LINE_SECONDS
+        self._due = now + FIRST_SECONDS
 
-    def tick(self, step: "Step", now: float) -> None:
+    def tick(self, record: Record, now: float) -> None:
         if now >= self._due:
             self._due = now + LINE_SECONDS
-            self._print(step)
+            self._print(record)
 
-    def end(self, step: "Step") -> None:
-        self._print(step)
+    def end(self, record: Record) -> None:
+        if _worth_a_line(record):
+            self._print(record)
 
-    def _print(self, step: "Step") -> None:
-        self._stream.write(line(step) + "\n")
+    def _print(self, record: Record) -> None:
+        self._stream.write(line(record) + "\n")
         self._stream.flush()
 
 
 class LiveScreen:
-    """A bar drawn by rich, which also keeps other writers to stderr above it."""
+    """Drawn by rich, which also keeps other writers to stderr above it. At the end one plain line stays."""
 
-    def __init__(self, stream: TextIO, step: "Step") -> None:
+    def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
+        from rich.live import Live
 
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(file=stream),
+        self._stream = stream
+        self._live = Live(
+            console=Console(file=stream, highlight=False, markup=False),
+            auto_refresh=False,
+            transient=True,
             redirect_stdout=False,  # stdout is data
-            refresh_per_second=4,
         )
-        self._task = self._bars.add_task(_printable(step.name), total=step.total, facts="")
-        self._bars.start()
+        self._live.start()
 
-    def tick(self, step: "Step", now: float) -> None:
-        facts = "  ".join([_amount(step), *_facts(step), *_left(step)])
-        self._bars.update(self._task, completed=step.done, total=step.total, facts=_printable(facts))
+    def tick(self, record: Record, now: float) -> None:
+        self._live.update(_drawn(record, self._live.console.width), refresh=True)
 
-    def end(self, step: "Step") -> None:
-        self.tick(step, 0.0)
-        self._bars.stop()
-
-
-def line(step: "Step") -> str:
-    """A step as one plain line."""
-    ended = {
-        "done": f"done in {duration(step.seconds)}",
-        "stopped": f"stopped after {duration(step.seconds)}",
-    }
-    times = [ended[step.state]] if step.state != "running" else [duration(step.seconds), *_left(step)]
-    return _printable(f"{step.name}: " + ", ".join([_amount(step), *_facts(step), *times]))
+    def end(self, record: Record) -> None:
+        self._live.stop()
+        if _worth_a_line(record):
+            self._stream.write(line(record) + "\n")
+            self._stream.flush()
 
 
-def _amount(step: "Step") -> str:
-    unit = f" {step.unit}" if step.unit else ""
-    if step.total is None:
-        return f"{count(step.done)}{unit}"
-    return f"{count(step.done)}/{count(step.total)}{unit} ({share(step.done, step.total)})"
+def _worth_a_line(record: Record) -> bool:
+    """Whether a step that ended is worth a line: not one that only prepared, quickly."""
+    return bool(record["unit"]) or record["state"] == "stopped" or record["seconds"] >= FIRST_SECONDS
 
 
-def _facts(step: "Step") -> list[str]:
-    shown = [_fact(name, value) for name, value in step.facts.items() if name != "tokens"]
-    rate = step.tokens_per_second
-    return shown if rate is None else [*shown, f"{count(rate)} tokens/s"]
+def _drawn(record: Record, width: int) -> Any:
+    """The bar, and the phrases under it in as many lines as they need at this width."""
+    from rich.text import Text
+
+    drawn = Text(no_wrap=True, overflow="ellipsis", end="")
+    name, percent = printable(record["step"]), share(record["share"], 1)
+    times = duration(record["seconds"])
+    if (left := time_left(record)) is not None:
+        times += f", {left}"
+    room = width - len(name) - len(percent) - len(times) - 6
+    full = max(min(room, _BAR), 0)
+    filled = round(record["share"] * full)
+    drawn.append(name, "bold")
+    drawn.append("  " + "━" * filled, "green")
+    drawn.append("━" * (full - filled) + " ", "dim")
+    drawn.append(f" {percent}  {times}")
+    for row in flowed([printable(one) for one in phrases(record)], width - 2):
+        drawn.append(f"\n  {row}")
+    return drawn
 
 
-def _fact(name: str, value: Fact) -> str:
-    words = name.replace("_", " ")
-    if name == "acceptance" and isinstance(value, int | float) and math.isfinite(value):
-        return f"{words} {share(value, 1)}"
-    if isinstance(value, int):
-        return f"{words} {value:,}"
-    return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
+def flowed(parts: list[str], width: int, between: str = "  ") -> list[str]:
+    """Parts in lines of at most `width` characters, no part broken unless it is longer than a line."""
+    rows: list[str] = []
+    for part in parts:
+        if rows and len(rows[-1]) + len(between) + len(part) <= width:
+            rows[-1] += between + part
+        else:
+            rows.append(part)
+    return rows
 
 
-def _left(step: "Step") -> list[str]:
-    left = step.eta_seconds
-    return [] if left is None else [f"{duration(left)} left"]
-
-
-def _printable(text: str) -> str:
-    """On one line and without control codes."""
-    shown = (" " if letter.isspace() else letter for letter in text)
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
+def terminal_width() -> int:
+    return shutil.get_terminal_size((80, 24)).columns

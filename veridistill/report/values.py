@@ -43,6 +43,12 @@ def part(results: Any, *path: str) -> Any:
     return results
 
 
+def latest_round(results: Results) -> Any:
+    """The last entry of `rounds`, or None."""
+    rounds = part(results, "rounds")
+    return rounds[-1] if isinstance(rounds, list | tuple) and rounds else None
+
+
 def number(value: Any) -> float | None:
     """A finite number, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):

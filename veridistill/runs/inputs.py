@@ -14,7 +14,7 @@ from veridistill.data.rundir import RunDir, write_atomically
 from veridistill.domains.options import with_options
 from veridistill.evaluation import benchmarks, intervals
 from veridistill.evaluation.benchmarks.question import without_code
-from veridistill.lab import world
+from veridistill.lab.worlds import EQUATIONS, files
 from veridistill.records import Problem
 
 
@@ -22,7 +22,7 @@ def questions(run: RunDir) -> seeds.Seeds:
     """The seed questions; those that overlap with benchmarks or one another are written to `overlaps.jsonl`."""
     section = run.config.seeds
     if section.path == ("lab",):
-        path = world.seeds_file(run.path, section.limit)
+        path = files.seeds_file(EQUATIONS, run.path, section.limit)
         section = section.model_copy(update={"path": (str(path),), "id": "id"})
     found = seeds.load(section, _items(section.decontaminate, run.config.evaluation))
     if section.decontaminate or section.near_duplicates is not None:
@@ -47,7 +47,9 @@ def problems(run: RunDir) -> list[Problem]:
     """The exam, or nothing. Raises `MissingExtra` when there is one and its statistics lack scipy."""
     section = run.config.evaluation
     if section.problems == "lab":
-        section = section.model_copy(update={"problems": str(world.exam_file(run.path, section.limit))})
+        section = section.model_copy(
+            update={"problems": str(files.exam_file(EQUATIONS, run.path, section.limit))}
+        )
     if chosen := benchmarks.selected(section):
         intervals.check()
     return chosen

@@ -7,6 +7,7 @@ writes the files of a build.
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
@@ -21,18 +22,29 @@ from veridistill.errors import BudgetReached, ConfigError, VeridistillError
 from veridistill.method import Distilled, Plan, distil
 from veridistill.records import Problem, Seed
 from veridistill.report import gather, page
-from veridistill.runs import canaries, figures, inputs, near_misses, quality, results
+from veridistill.runs import (
+    canaries,
+    figures,
+    inputs,
+    live,
+    model_card,
+    near_misses,
+    preflight,
+    quality,
+    results,
+)
 from veridistill.runs.canaries import Planted
 from veridistill.runs.early import Early
 from veridistill.runs.estimate import estimate
 from veridistill.runs.examine import examine, graders
 from veridistill.runs.found import Found
 from veridistill.runs.funnel import Counts, Funnel
+from veridistill.runs.origin import origin
 from veridistill.runs.session import Serving, Session, exam_roles, model_of, serving
 from veridistill.runs.sink import Sink
 from veridistill.runs.target import Target
 from veridistill.training import launcher
-from veridistill.training.job import Job, Origin
+from veridistill.training.job import Job
 
 
 async def run(session: Session) -> dict[str, Any]:
@@ -42,6 +54,7 @@ async def run(session: Session) -> dict[str, Any]:
         # Their faults are reported before a model is loaded.
         questions(session)
         problems(session)
+        preflight.check(session)
         for number in range(1, session.config.rounds + 1):
             await _round(session, number)
     return results.read(session.run)
@@ -57,6 +70,7 @@ async def _round(session: Session, number: int) -> None:
     if problems(session):
         async with serving(session, number + 1, exam_roles(session.config)) as after:
             await examine(session, after, "after", number, problems(session))
+    model_card.write(session.run, number)
 
 
 def next_round(run: RunDir) -> int:
@@ -101,6 +115,7 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
         if trained:
             async with serving(session, trained[-1] + 1, roles) as after:
                 await examine(session, after, "after", trained[-1], chosen)
+            model_card.write(session.run, trained[-1])
     found = results.read(session.run)
     return {
         name: found[name] for name in ("base", "after", "gain", "gains", "ttc") if found[name] is not None
@@ -110,14 +125,16 @@ async def evaluate_step(session: Session) -> dict[str, Any]:
 def questions(session: Session) -> Seeds:
     """The seed questions, read once."""
     if session.seeds is None:
-        session.seeds = inputs.questions(session.run)
+        with session.progress.step("read questions"):
+            session.seeds = inputs.questions(session.run)
     return session.seeds
 
 
 def problems(session: Session) -> list[Problem]:
     """The problems of the exam, read once. Raises `ConfigError` when one cannot be graded with these settings."""
     if session.problems is None:
-        session.problems = inputs.problems(session.run)
+        with session.progress.step("read problems"):
+            session.problems = inputs.problems(session.run)
         graders(session).check(session.problems)
     return session.problems
 
@@ -127,18 +144,21 @@ async def build(session: Session, serving: Serving, number: int) -> Funnel:
 
     Raises `QualityLimit` after the first questions when most votes are invalid.
     """
-    section, plan, meter = session.config.build, serving.plan, serving.asker.meter
-    found, counts, before = questions(session), Counts.of(plan, questions(session).domains), meter.new_tokens
+    section, plan, found = session.config.build, serving.plan, questions(session)
+    counts = Counts.of(plan, found.domains)
     target = Target(section.target, section.speculation)
     early = Early(plan.stages, session.config.quality.max_invalid, serving.asker.journal)
-    with session.timed("build"), session.progress.step("build", len(found.seeds), "questions") as step:
+    expected = live.forecast(serving.asker, section, plan, found, lambda: target.questions(len(found.seeds)))
+    watch, ballots = live.traffic(serving.asker, session.config, expected), Counter[str]()
+    with session.timed("build"), session.progress.step("build", len(found.seeds), "questions", watch) as step:
 
         async def work(seed: Seed, ask: UnitAsk) -> Found:
             distilled = await distil(seed, ask, plan)
             planted = await _planted(distilled, found, ask, plan, canaries.share(section, plan))
             one = Found.of(distilled, ask.exhaustive, planted)
             target.ended(one)
-            step.update(target.done, kept=target.kept, tokens=meter.new_tokens - before)
+            ballots.update(live.votes(one.verdicts))
+            step.update(target.done, kept=target.kept, **ballots)
             return one
 
         opened = serving.asker.map_units(found.seeds, lambda seed: seed.seed_id, work, target.most_open)
@@ -189,31 +209,18 @@ async def train(session: Session, number: int) -> None:
     results.add_training(session.run, number, trained)
 
 
-def origin(run: RunDir, number: int) -> Origin:
-    """What a model card or a dataset card says of how the round's examples came about."""
-    config = run.config
-    return Origin(
-        model=config.model.path,
-        revision=config.model.revision,
-        round=number,
-        selection=results.read(run)["rounds"][number - 1]["selection"],
-        candidates=config.generate.candidates,
-        stages=config.judge.stages,
-        votes=config.judge.votes,
-        judge=config.judge.model.path if config.judge.model else None,
-    )
-
-
 def report(run: RunDir) -> Path:
     """Write `report.html` from what the run directory holds."""
-    return page.write(run.path, results.read(run), gather.examples(run))
+    return page.write(run.path, gather.contents(run, results.read(run)))
 
 
 async def dry_run(session: Session) -> dict[str, Any]:
     """Calls, tokens and time of a build, estimated from a sample of its questions."""
     found = questions(session)
     async with _working(session), serving(session, 1) as base:
-        return await estimate(base, session.config.build, found)
+        watch = live.traffic(base.asker, session.config)
+        with session.progress.step("dry run", watch=watch):
+            return await estimate(base, session.config.build, found)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from veridistill.data.rundir import RunDir, read_json, write_json
 from veridistill.engines.base import EngineStats
 from veridistill.errors import QualityLimit
 from veridistill.records import Attempt, Problem
-from veridistill.runs import figures
+from veridistill.runs import cost, figures
 from veridistill.training.job import TrainResult
 
 Status = Literal["running", "complete", "incomplete", "below_quality"]
@@ -50,6 +50,7 @@ def start(run: RunDir) -> None:
         "calls": {"total": 0},
         "tokens": {"prompt": 0, "completion": 0, "cancelled": 0, "unneeded": 0, "by_role": {}},
         "control_tokens": 0,
+        "cost": None,
         "seconds": {},
         "rounds": [],
         "warnings": [],
@@ -95,9 +96,11 @@ def add_seconds(run: RunDir, step: str, seconds: float) -> None:
 def add_usage(run: RunDir, usage: Iterable[Usage], stats: EngineStats, meter: Meter) -> None:
     """Calls and tokens by role over the whole journal; `stats` of the engine that is about to close."""
     data = read(run)
+    found = figures.of_usage(list(usage), data.get("tokens", {}), stats, meter)
     _merge(
         run,
-        **figures.of_usage(list(usage), data.get("tokens", {}), stats, meter),
+        **found,
+        cost=cost.of_tokens(run.config.cost, found["tokens"]),
         control_tokens=data.get("control_tokens", 0) + stats.control_tokens,
     )
 

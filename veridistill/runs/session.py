@@ -93,7 +93,8 @@ async def serving(session: Session, number: int, roles: Roles = "all") -> AsyncI
     """
     config, model = session.config, model_of(session.run, number)
     async with AsyncExitStack() as stack:
-        engines = await _engines(stack, config, model, roles)
+        with session.progress.step("load model"):
+            engines = await _engines(stack, config, model, roles)
         engine, judge = engines.solver, engines.judge
         journal = Journal(session.run.journal, session.run.older, config.journal.commit_rows)
         stack.push_async_callback(journal.close)

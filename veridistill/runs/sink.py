@@ -21,7 +21,7 @@ from veridistill.data import tables
 from veridistill.data.parquet import Writer, sync_directory
 from veridistill.data.rundir import RoundDir
 from veridistill.method import generate, solve_prompt
-from veridistill.records import Candidate, Example
+from veridistill.records import Candidate, Example, TokenIds
 from veridistill.runs.found import Found
 from veridistill.runs.session import Serving
 from veridistill.training import rows
@@ -44,6 +44,7 @@ class Sink:
         self._seeds = tables.SEEDS.writer(folder.tables / "seeds.parquet")
         self._candidates = tables.CANDIDATES.writer(folder.tables / "candidates.parquet")
         self._votes = tables.VOTES.writer(folder.tables / "votes.parquet")
+        self._rows = tables.TRAIN_ROWS.writer(folder.dataset / "train.parquet")
         self._examples: Writer[Example] = tables.EXAMPLES.writer(folder.examples)
         self._messages = (folder.dataset / ".train.jsonl").open(
             "w", encoding="utf-8", errors="replace", newline="\n"
@@ -79,12 +80,14 @@ class Sink:
         kept = [rows.Kept(found.seed, one, prompt) for one in candidates if one.index in found.kept]
         for example in self._curator.curate(kept, self.curation):
             self._examples.add(example)
+            ids, labels = rows.row(example, self._curator.stop_ids)
+            self._rows.add(tables.TrainRow(example.seed_id, TokenIds(ids), TokenIds(labels)))
             self._messages.write(rows.message_line(example))
 
     @property
     def _writers(self) -> tuple[Writer[Any], ...]:
         """`examples` last."""
-        return self._seeds, self._candidates, self._votes, self._examples
+        return self._seeds, self._candidates, self._votes, self._rows, self._examples
 
     def _publish(self) -> None:
         messages, staged = self._folder.dataset / "train.jsonl", Path(self._messages.name)

@@ -41,6 +41,17 @@ class Target:
     def reached(self) -> bool:
         return self.num is not None and self._taken >= self.num
 
+    def questions(self, total: int) -> tuple[int, int]:
+        """At least and at most how many of `total` questions will be asked, at the share kept so far."""
+        if self.num is None:
+            return total, total
+        missing, share = max(self.num - self._with_kept, 0), (self._with_kept + 1) / (self.done + 2)
+        doubt = math.sqrt(missing * (1 - share)) + missing * math.sqrt(
+            (1 - share) / (share * (self.done + 2))
+        )
+        least, most = (self.done + max(missing + sign * 2 * doubt, 0) / share for sign in (-1, 1))
+        return min(math.floor(least), total), min(math.ceil(most), total)
+
     def most_open(self) -> int:
         """Questions that may be open at once.
 

@@ -6,22 +6,23 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from veridistill.training.job import Job
-from veridistill.training.steps import micro_batch
 
 
 def arguments(
     job: Job,
     steps: int,
+    micro: int,
     place: Literal["cpu", "cuda"],
     products: Literal["float32", "bfloat16"],
     known: Collection[str],
 ) -> dict[str, Any]:
     """Keyword arguments of `trl.SFTConfig`, whose field names are `known`.
 
-    Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or
-    shuffled. The weights are float32; `products` is the dtype in which they are multiplied (autocast).
+    Rows come tokenised, with labels, in the order of `steps.order`: nothing may be prepared, cut, packed or shuffled.
+    `micro` samples go through the model at once. What learns is float32; `products` is the dtype in which it is
+    multiplied (autocast).
     """
-    section, micro, gpu = job.section, micro_batch(job.section), place == "cuda"
+    section, gpu = job.section, place == "cuda"
     return {
         "output_dir": str(job.checkpoints),
         "max_steps": steps,
@@ -31,6 +32,7 @@ def arguments(
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
         "packing": False,
+        "loss_type": section.loss,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": "cosine_with_min_lr",
         "lr_scheduler_kwargs": {"min_lr_rate": 0.1},

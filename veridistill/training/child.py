@@ -6,31 +6,29 @@ model's directory appears by a rename. It ends when its stdin closes, so it cann
 """
 
 import copy
+import gc
 import importlib.util
 import json
-import math
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from veridistill.data.tables import EXAMPLES
-from veridistill.engines.dtype import fastest
 from veridistill.errors import ConfigError, missing_extra
 from veridistill.training import checkpoints
-from veridistill.training.arguments import arguments
 from veridistill.training.card import CARD, card
-from veridistill.training.job import RESULT, Job, Progress, TrainResult
+from veridistill.training.job import RESULT, Job, TrainResult
+from veridistill.training.loading import Place, load, merged
+from veridistill.training.metrics import Meter, Report, recorded
 from veridistill.training.rows import Rows, rows, stop_ids
-from veridistill.training.steps import num_steps, order
-
-Report = Callable[[Progress], None]
+from veridistill.training.trainer import trainer
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,25 +64,33 @@ def fit(job: Job, report: Report) -> None:
     start = time.monotonic()
     _check_packages()
     place = _place(job)
-    model, tokenizer, storage = _load(job)
-    products = fastest("gpu" if place == "cuda" else "cpu", model.num_parameters() * storage.itemsize)
-    dataset, counts = _dataset(job, stop_ids(model, tokenizer))
+    loaded = load(job, place)
+    dataset, counts = _dataset(job, stop_ids(loaded.model, loaded.tokenizer))
     # The trainer sets both configs to the tokenizer's ids; the saved model must say what its base says.
-    configs = copy.deepcopy((model.config, model.generation_config))
-    trainer = _trainer(job, place, products, model, tokenizer, dataset, report)
+    configs = copy.deepcopy((loaded.model.config, loaded.model.generation_config))
     checkpoint = checkpoints.last_whole(job.checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    resumed_from = checkpoints.step_of(checkpoint) if checkpoint else 0
+    found = trainer(job, place, loaded, dataset, recorded(job.work / "metrics.jsonl", resumed_from, report))
+    found.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    steps, log = found.args.max_steps, found.state.log_history
+    # Optimizer and gradients are given up before the model is converted and written.
+    del found
+    loaded.model.zero_grad(set_to_none=True)
+    gc.collect()
+    model = merged(loaded.model, loaded.storage)
     model.config, model.generation_config = configs
     result = TrainResult(
-        steps=trainer.args.max_steps,
-        losses=tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry),
+        steps=steps,
+        losses=tuple(entry["loss"] for entry in log if "loss" in entry),
         num_rows=counts.num_rows,
         num_dropped=counts.num_dropped,
         label_tokens=counts.label_tokens,
-        resumed_from=checkpoints.step_of(checkpoint) if checkpoint else 0,
+        resumed_from=resumed_from,
         seconds=round(time.monotonic() - start, 3),
+        epochs=round(steps * job.section.batch_size / counts.num_rows, 3),
+        memory=Meter(place, (), 1).memory(),
     )
-    _save(job, model.to(storage), result)
+    _save(job, model, result)
 
 
 def _check_packages() -> None:
@@ -94,7 +100,7 @@ def _check_packages() -> None:
             raise missing_extra("training", "train")
 
 
-def _place(job: Job) -> Literal["cpu", "cuda"]:
+def _place(job: Job) -> Place:
     import torch
 
     if job.device != "cpu" and torch.cuda.is_available():
@@ -102,24 +108,6 @@ def _place(job: Job) -> Literal["cpu", "cuda"]:
     if job.device.startswith("cuda"):
         raise ConfigError(f"engine.device={job.device}: no such CUDA device; set auto or cpu")
     return "cpu"
-
-
-def _load(job: Job) -> tuple[Any, Any, Any]:
-    """Model in float32, tokenizer, and the dtype in which the weights are stored.
-
-    Updates smaller than bfloat16 can show would be lost, so weights are float32 while they train.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(job.base_model, revision=job.revision)
-        model = AutoModelForCausalLM.from_pretrained(job.base_model, revision=job.revision, dtype="auto")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model {job.base_model} cannot be loaded for training: {error}") from None
-    storage = model.dtype
-    return model.float(), tokenizer, storage
 
 
 def _dataset(job: Job, stops: Sequence[int]) -> tuple[Any, Rows]:
@@ -140,52 +128,6 @@ def _dataset(job: Job, stops: Sequence[int]) -> tuple[Any, Rows]:
     return Dataset(pa.concat_tables(parts)), counts
 
 
-def _trainer(
-    job: Job,
-    place: Literal["cpu", "cuda"],
-    products: Literal["float32", "bfloat16"],
-    model: Any,
-    tokenizer: Any,
-    dataset: Any,
-    report: Report,
-) -> Any:
-    from transformers import PrinterCallback
-    from trl import SFTConfig, SFTTrainer
-
-    lengths = [len(ids) for ids in dataset["input_ids"]]
-    steps = num_steps(job.section, len(lengths))
-    trainer = SFTTrainer(
-        model=model,
-        args=SFTConfig(**arguments(job, steps, place, products, SFTConfig.__dataclass_fields__)),
-        train_dataset=dataset.select(order(lengths, steps, job.section.batch_size, job.section.seed)),
-        processing_class=tokenizer,
-        callbacks=[_callback(job, steps, report)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def _callback(job: Job, total: int, report: Report) -> Any:
-    """Reports each step, stops at a loss that is not finite, and marks complete checkpoints."""
-    from transformers import TrainerCallback
-
-    class Steps(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            if "loss" not in logs:
-                return
-            if not math.isfinite(logs["loss"]):
-                raise ConfigError(
-                    f"training diverged at step {state.global_step} (loss {logs['loss']}); "
-                    f"lower train.learning_rate (now {args.learning_rate:g})"
-                )
-            report(Progress(state.global_step, total, float(logs["loss"])))
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            checkpoints.mark_whole(job.checkpoints / f"checkpoint-{state.global_step}")
-
-    return Steps()
-
-
 def _save(job: Job, model: Any, result: TrainResult) -> None:
     """The whole directory under another name, synced, then renamed. The tokenizer is the base's own."""
     from transformers import AutoTokenizer
@@ -194,7 +136,7 @@ def _save(job: Job, model: Any, result: TrainResult) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
     AutoTokenizer.from_pretrained(job.base_model, revision=job.revision).save_pretrained(temporary)
-    (temporary / CARD).write_text(card(job, result), encoding="utf-8")
+    (temporary / CARD).write_text(card(job.origin, job.section, result), encoding="utf-8")
     (temporary / RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
     checkpoints.sync([*temporary.rglob("*"), temporary])
     temporary.rename(job.out)

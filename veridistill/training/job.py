@@ -77,11 +77,19 @@ class Job(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One optimizer step; `loss` is the mean over the step's label tokens, in nats."""
+    """One optimizer step; `loss` is the mean over the step's label tokens, in nats.
+
+    `gradient_norm` is the norm before clipping, `tokens_per_second` counts prompts and replies, and `memory` is the
+    most that the process has held so far, in bytes.
+    """
 
     step: int
     total: int
     loss: float
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    tokens_per_second: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ class TrainResult:
     """What a training did.
 
     `losses` has one entry a step, in nats; `resumed_from` is the step of the checkpoint that a killed training
-    resumed from, or 0; `seconds` is the time of the process that finished.
+    resumed from, or 0; `seconds` is the time of the process that finished, and `memory` the most that it held, in
+    bytes. `epochs` is how often each row was seen, on average. `adopted` is the name of the directory whose model was
+    trained elsewhere: then nothing else is known.
     """
 
     steps: int
@@ -99,6 +109,9 @@ class TrainResult:
     label_tokens: int
     resumed_from: int
     seconds: float
+    epochs: float | None = None
+    memory: int | None = None
+    adopted: str | None = None
 
 
 def read_result(model: Path) -> TrainResult:

@@ -74,6 +74,7 @@ class EndpointEngine:
         self._protocol = "chat" if declared.prompts is None else "completions"
         self._session: aiohttp.ClientSession | None = None
         self._stats = EngineStats()
+        self._decoded = 0
         self._unserved = ""
         self._proven = False
         self._refused = 0
@@ -175,6 +176,7 @@ class EndpointEngine:
             finally:
                 self._pool.give(server)
             server.last_answer = answer.text
+            self._count(retries=1)
             if answer.kind == "too_long":
                 self._clip(call, server, answer, body, faults)
             elif answer.kind == "fields":
@@ -200,6 +202,7 @@ class EndpointEngine:
             if not num:
                 self._pool.admitted(server)
             num += more
+            self._decoded += more
             self._pool.moved(server, loop.time())
 
         if self._session is None:
@@ -221,7 +224,12 @@ class EndpointEngine:
             or (reply.counts and completion.completion_tokens < call.sampling.max_tokens)
         ):
             completion = replace(completion, context=server.context or 0)
-        self._count(prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens)
+        self._count(
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+        )
+        # What the server counts beyond the pieces that came: several tokens in one, or none shown.
+        self._decoded += max(completion.completion_tokens - reply.num_tokens, 0)
         self._proven, self._refused = True, 0
         return completion
 
@@ -297,7 +305,8 @@ class EndpointEngine:
 
     def stats(self) -> EngineStats:
         """Cancelled tokens are those that had arrived; what a server sends in groups may be a few more there."""
-        return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
+        markers = sum(guard.num_found for guard in self._guards)
+        return replace(self._stats, control_tokens=markers, decoded_tokens=self._decoded)
 
     async def close(self) -> None:
         """End what is under way and close all connections; running calls fail with `EngineDown`."""

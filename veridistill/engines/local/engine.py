@@ -143,6 +143,7 @@ class LocalEngine:
             control_tokens=sum(guard.num_found for guard in self._guards),
             cancelled_tokens=worker.cancelled_tokens,
             cancelled_calls=worker.cancelled_calls,
+            decoded_tokens=worker.decoded_tokens,
         )
 
     async def close(self) -> None:

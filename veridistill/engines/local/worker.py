@@ -32,7 +32,7 @@ class Worker:
     """The thread that owns the model. `put`, `cancel` and `stop` may be called from any thread."""
 
     def __init__(self, model: Any, end_ids: Sequence[int], batch_size: int) -> None:
-        self.cancelled_tokens = self.cancelled_calls = 0
+        self.cancelled_tokens = self.cancelled_calls = self.decoded_tokens = 0
         self._model, self._end_ids, self._batch_size = model, end_ids, batch_size
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._jobs: dict[Row, Job] = {}  # waiting and decoding; owned by the thread
@@ -97,11 +97,13 @@ class Worker:
             if rows:
                 batch.admit(rows)
                 rows = []
-            finished = batch.step() if batch.rows else []
+            num = len(batch.rows)
+            finished = batch.step() if num else []
         except torch.OutOfMemoryError:
             if len(batch.rows) + len(rows) == 1:
                 raise
         else:
+            self.decoded_tokens += num
             self._deliver([(self._jobs.pop(done.row), done) for done in finished])
             return
         if rows:

@@ -114,7 +114,8 @@ class RayEngine:
     def stats(self) -> EngineStats:
         """Calls and replies are counted here, each once, however many replicas died over it.
 
-        Cancelled, reused and control tokens are what the replicas last reported: at most about half a second ago.
+        Cancelled, reused, control and decoded tokens and retries are what the replicas last reported: at most about
+        half a second ago. A call of a replica that died is a retry too.
         """
         inside = self._pool.stats()
         return replace(
@@ -122,6 +123,8 @@ class RayEngine:
             cancelled_tokens=inside.cancelled_tokens,
             reused_tokens=inside.reused_tokens,
             control_tokens=inside.control_tokens,
+            decoded_tokens=inside.decoded_tokens,
+            retries=inside.retries,
         )
 
     async def close(self) -> None:

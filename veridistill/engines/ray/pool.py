@@ -144,7 +144,7 @@ class Pool:
         replica.handle, replica.capacity = None, 0
         replica.requests, replica.cancelled, replica.lost = [], [], ""
         replica.under_way, replica.hasty = set(), set()
-        self._past = _sum(self._past, replica.stats)
+        self._past = _sum(self._past, replica.stats, EngineStats(retries=len(replica.held)))
         replica.stats = EngineStats()
         self._count_capacity()
         orphans = list(replica.held.values())

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ Clock = Literal["real", "virtual"]
 @dataclass(eq=False, slots=True)
 class _Call:
     future: "asyncio.Future[None]"
+    tokens: int
     duration: float
     start: float = -1.0
     over: bool = False
@@ -34,26 +36,28 @@ class SimulatedTime:
     ) -> None:
         self.busy_seconds = 0.0
         self.cancelled_tokens = self.cancelled_calls = 0
+        self._ended_tokens = 0
         self._seconds_per_token, self._free, self._shuffle = seconds_per_token, slots, shuffle
         self._virtual, self._settle, self._busy = clock == "virtual", settle, busy
         self._virtual_now = 0.0
         self._arrivals = 0
         self._waiting: deque[_Call] = deque()
         self._running: list[tuple[float, int, _Call]] = []  # virtual clock: a heap by end
+        self._held: set[_Call] = set()  # those that have a slot
         self._driver: asyncio.Task[None] | None = None
 
     def now(self) -> float:
-        return self._virtual_now if self._virtual else asyncio.get_running_loop().time()
+        return self._virtual_now if self._virtual else time.monotonic()  # the event loop's own clock
 
     async def pass_for(self, tokens: int, seed: int) -> None:
-        call = _Call(asyncio.get_running_loop().create_future(), self._duration(tokens, seed))
+        call = _Call(asyncio.get_running_loop().create_future(), tokens, self._duration(tokens, seed))
         self._arrivals += 1
         self._waiting.append(call)
         self._fill()
         try:
             await call.future
         except asyncio.CancelledError:
-            self._cancel(call, tokens)
+            self._cancel(call)
             raise
 
     def _duration(self, tokens: int, seed: int) -> float:
@@ -69,6 +73,7 @@ class SimulatedTime:
                 continue
             self._free -= 1
             call.start = self.now()
+            self._held.add(call)
             if self._virtual:
                 heapq.heappush(self._running, (call.start + call.duration, self._arrivals, call))
                 self._arrivals += 1
@@ -98,6 +103,7 @@ class SimulatedTime:
         if call.over:
             return
         self._release(call)
+        self._ended_tokens += call.tokens
         if not call.future.done():
             call.future.set_result(None)
         self._fill()
@@ -106,14 +112,26 @@ class SimulatedTime:
         call.over = True
         if call.start >= 0:
             self._free += 1
+            self._held.discard(call)
             self.busy_seconds += self.now() - call.start
 
-    def _cancel(self, call: _Call, tokens: int) -> None:
+    @property
+    def decoded_tokens(self) -> int:
+        """Tokens of all calls until now, as if they were decoded evenly."""
+        # A tuple, since another thread may ask.
+        return self._ended_tokens + sum(map(self._decoded, tuple(self._held)))
+
+    def _decoded(self, call: _Call) -> int:
+        return min(call.tokens, int(call.tokens * (self.now() - call.start) / call.duration))
+
+    def _cancel(self, call: _Call) -> None:
         self.cancelled_calls += 1
         if call.over:  # it ended in the same turn of the event loop
-            self.cancelled_tokens += tokens
+            self.cancelled_tokens += call.tokens
             return
         if call.start >= 0:
-            self.cancelled_tokens += min(tokens, int(tokens * (self.now() - call.start) / call.duration))
+            decoded = self._decoded(call)
+            self.cancelled_tokens += decoded
+            self._ended_tokens += decoded
         self._release(call)
         self._fill()

@@ -100,9 +100,19 @@ class ScriptedEngine:
         return self._time.busy_seconds if self._time else 0.0
 
     def stats(self) -> EngineStats:
-        cancelled = (self._time.cancelled_tokens, self._time.cancelled_calls) if self._time else (0, 0)
-        return EngineStats(
-            self._prompt_tokens, self._completion_tokens, cancelled[0], self._calls, cancelled[1]
+        counted = EngineStats(
+            self._prompt_tokens,
+            self._completion_tokens,
+            calls=self._calls,
+            decoded_tokens=self._completion_tokens,
+        )
+        if (time := self._time) is None:
+            return counted
+        return replace(
+            counted,
+            cancelled_tokens=time.cancelled_tokens,
+            cancelled_calls=time.cancelled_calls,
+            decoded_tokens=time.decoded_tokens,
         )
 
     async def close(self) -> None:

@@ -78,6 +78,8 @@ class VllmEngine:
         self._aborts: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stats = EngineStats()
+        self._decoded = 0
+        self._watch_steps()
 
     @classmethod
     def load(
@@ -149,6 +151,21 @@ class VllmEngine:
             max_num_seqs * data_parallel * 5 // 4,
         )
 
+    def _watch_steps(self) -> None:
+        """Count the tokens of each of vLLM's steps, since a reply comes whole.
+
+        vLLM hands the tokens of all requests to one method, in the event loop. Its own statistics say the same, but
+        then it times every request.
+        """
+        processor = self._llm.output_processor
+        process = processor.process_outputs
+
+        def counted(outputs: Any, *more: Any, **named: Any) -> Any:
+            self._decoded += sum(len(output.new_token_ids) for output in outputs)
+            return process(outputs, *more, **named)
+
+        processor.process_outputs = counted
+
     def rendered(self, rendering: Rendering) -> Rendered:
         """The same weights, in the same vLLM, with prompts rendered otherwise."""
         other = self._checkpoint.rendered(rendering)
@@ -188,7 +205,9 @@ class VllmEngine:
         said: Ids = ()
         limit = min(sampling.max_tokens, self.context_length - len(ids))
         while len(said) < limit and (options := next_ids(allowed, said)):
-            if len(options) > 1:
+            if len(options) == 1:
+                self._decoded += 1  # vLLM draws the others
+            else:
                 one = replace(sampling, max_tokens=1)
                 output = await self._sampled((*ids, *said), one, seed + len(said), options)
                 options = output.outputs[0].token_ids
@@ -200,7 +219,9 @@ class VllmEngine:
 
         Raises `RequestRefused` when it fails at this request again and again.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._count(retries=1)
             output = await self._asked(ids, sampling, seed, only)
             if (reason := str(output.outputs[0].finish_reason)) not in ("error", "abort"):
                 self._failed = 0
@@ -316,7 +337,8 @@ class VllmEngine:
         self._stats = replace(old, **{name: getattr(old, name) + value for name, value in more.items()})
 
     def stats(self) -> EngineStats:
-        return replace(self._stats, control_tokens=sum(guard.num_found for guard in self._guards))
+        markers = sum(guard.num_found for guard in self._guards)
+        return replace(self._stats, control_tokens=markers, decoded_tokens=self._decoded)
 
     async def close(self) -> None:
         """End vLLM's processes, and with them the weights; running calls fail with `EngineDown`."""

@@ -23,6 +23,7 @@ FIELDS = ("id", "kind", "question", "answer")
 DOMAINS: dict[Kind, Domain] = {
     "integer": "math",
     "math": "math",
+    "quantity": "science",
     "choice": "science",
     "exact": "science",
     "code": "code",

@@ -59,6 +59,7 @@ def stated_or_boxed(text: str) -> str | None:
 FINAL: dict[Kind, Callable[[str], str | None]] = {
     "integer": math.answer_of,
     "math": math.answer_of,
+    "quantity": stated_or_boxed,
     "exact": stated_or_boxed,
     "code": code.answer_of,
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from veridistill.grading.compare import bounds, expressions
 from veridistill.grading.compare.exact import same_exact
 from veridistill.grading.compare.latex import MAX_ANSWER, alike, words
+from veridistill.grading.compare.quantities import measured, same_quantity
 from veridistill.grading.compare.reading import choice, chosen, integer
 from veridistill.records import Problem
 
@@ -40,6 +41,7 @@ KINDS: dict[str, Callable[[str, str], bool | None]] = {
     "exact": same_exact,
     "choice": same_choice,
     "math": same_math,
+    "quantity": same_quantity,
 }
 """The kinds that are compared as text, and how each compares an answer with a reference."""
 
@@ -54,6 +56,8 @@ def fault(problem: Problem) -> str | None:
         return "" if known else f"the reference {reference!r} is no option"
     if problem.kind == "integer":
         return "" if integer(reference) is not None else f"the reference {reference!r} is no integer"
+    if problem.kind == "quantity":
+        return "" if measured(reference) else f"the reference {reference!r} is no number with a unit"
     if problem.kind == "math":
         return "" if bounds.beyond(reference) else _mathematics(reference)
     return "" if words(reference) else "the reference is empty"

@@ -3,16 +3,13 @@
 Jinja2 escapes every value, and the page's content security policy admits its own style sheet alone, by hash.
 """
 
-import hashlib
 import re
-from base64 import b64encode
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Template
 
-from veridistill import report
+from veridistill.report import html
 from veridistill.runs.diff import Diff
 from veridistill.runs.diff.words import headline, sections
 
@@ -24,14 +21,15 @@ _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\u
 
 
 def page(diff: Diff) -> str:
-    style = _style()
-    digest = b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    style = html.asset(html.TEMPLATES / "common.css", Path(__file__).parent / "page.css")
     text = _template().render(
         diff=diff,
+        title=f"{diff.a.run} and {diff.b.run}",
         headline=headline(diff),
         sections=sections(diff),
-        style=Markup(style),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        style=style,
+        script="",
+        policy=html.policy(style),
     )
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -43,19 +41,7 @@ def clipped(text: str) -> str:
 
 
 @cache
-def _style() -> str:
-    own = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    return (Path(report.__file__).parent / "page.css").read_text(encoding="utf-8") + own
-
-
-@cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html.environment(Path(__file__).parent)
     environment.filters["clipped"] = clipped
     return environment.get_template("page.html.j2")

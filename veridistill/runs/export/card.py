@@ -6,7 +6,7 @@ knows those of the questions and of the model.
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -18,8 +18,9 @@ from veridistill.report.values import between, count, label, number, part, rate,
 from veridistill.runs.export import kinds
 from veridistill.runs.export.files import Format, Written
 from veridistill.runs.export.kinds import What
-from veridistill.runs.pipeline import origin
-from veridistill.training.card import chosen
+from veridistill.runs.origin import origin
+from veridistill.training.card import chosen, method, public_name
+from veridistill.training.job import Origin
 
 NAME = "README.md"
 
@@ -40,15 +41,20 @@ def card(run: RunDir, round_number: int, files: Files, form: Format) -> str:
     """Markdown with the Hub's metadata."""
     built = _built(run, round_number)
     name = public_name(run.config.model.path)
+    about = origin(run, round_number) if built else None
     sections = [
-        _intro(name),
+        _intro(name, about),
         *(_table(what, written) for what, written in files.items()),
         _made(run, round_number, built, name),
-        _funnel(built),
-        _audit(built),
-        _synthetic(run, files),
+        funnel(built),
+        audit(built),
+        _synthetic(run, round_number, files),
     ]
-    return f"---\n{_header(name, files, form)}---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+    return (
+        f"---\n{_header(_title(name, about), files, form)}---\n\n"
+        + "\n\n".join(filter(None, sections))
+        + "\n"
+    )
 
 
 def _built(run: RunDir, round_number: int) -> Mapping[str, Any]:
@@ -57,15 +63,15 @@ def _built(run: RunDir, round_number: int) -> Mapping[str, Any]:
     return rounds[round_number - 1] if len(rounds) >= round_number else {}
 
 
-def public_name(model: str) -> str:
-    """A model as its author may name it in public: a local directory by its last part."""
-    return Path(model).name if Path(model).expanduser().is_dir() else model
+def _title(name: str, about: Origin | None) -> str:
+    verified = about is not None and method(about).startswith("self-verified")
+    return f"{'Self-verified answers' if verified else 'Answers'} of {name}"
 
 
-def _header(name: str, files: Files, form: Format) -> str:
+def _header(title: str, files: Files, form: Format) -> str:
     first = next(iter(files))
     data: dict[str, Any] = {
-        "pretty_name": f"Self-verified answers of {name}",
+        "pretty_name": title,
         "task_categories": ["text-generation"],
         "tags": ["synthetic", "self-distillation", "veridistill"],
         "size_categories": [_size(max(written.rows for written in files.values()))],
@@ -97,16 +103,17 @@ def _info(what: What, written: Written) -> dict[str, Any]:
     }
 
 
-def _intro(name: str) -> str:
-    about = _paragraph(
-        f"Answers that `{name}` gave to unlabeled questions and verified itself, by Self-Verified Distillation"
-        " (arXiv [2605.26132](https://arxiv.org/abs/2605.26132)), written by veridistill."
+def _intro(name: str, about: Origin | None) -> str:
+    how = f", by {method(about)}" if about is not None else ""
+    words = _paragraph(
+        f"Answers that `{name}` gave to unlabeled questions{how}, written by veridistill (arXiv"
+        " [2605.26132](https://arxiv.org/abs/2605.26132))."
     )
     licence = _paragraph(
         "**Before publishing: fill in `license` above.** The questions have the licence of the data set that they come"
         " from, and the model's licence may say what its outputs may be used for. Then delete this paragraph."
     )
-    return f"# Self-verified answers of {name}\n\n{about}\n\n{licence}"
+    return f"# {_title(name, about)}\n\n{words}\n\n{licence}"
 
 
 def _table(what: What, written: Written) -> str:
@@ -120,16 +127,20 @@ def _made(run: RunDir, round_number: int, built: Mapping[str, Any], name: str) -
         return f"## How it was made\n\nThe figures of round {round_number} are not known any more."
     generate, judge = config.generate, config.judge
     judged = f"`{public_name(judge.model.path)}`" if judge.model else "the same model"
+    unjudged = built["selection"] == "unfiltered"
+    judges = (
+        ("judge", judged),
+        ("stages", ", ".join(map(label, judge.stages))),
+        ("votes per stage", str(judge.votes)),
+        ("the judge's sampling", _sampling(judge)),
+    )
     facts = [
         ("model", f"`{name}`" + (f" at revision `{config.model.revision}`" if config.model.revision else "")),
         ("fingerprint of its weights, tokenizer and chat template", f"`{built['model']}`"),
         ("round", f"{round_number} of {config.rounds}"),
-        ("judge", judged),
-        ("candidates per question", f"up to {generate.candidates}"),
+        ("candidates per question", "1" if unjudged else f"up to {generate.candidates}"),
         ("their sampling", _sampling(generate)),
-        ("stages", ", ".join(map(label, judge.stages))),
-        ("votes per stage", str(judge.votes)),
-        ("the judge's sampling", _sampling(judge)),
+        *(() if unjudged else judges),
         ("selection", label(str(built["selection"]))),
         ("part of the questions", f"shard {config.seeds.shard}" if config.seeds.shard else "all"),
         ("version", f"veridistill {read_json(run.results)['version']}"),
@@ -146,17 +157,17 @@ def _sampling(section: Any) -> str:
     )
 
 
-def _funnel(built: Mapping[str, Any]) -> str:
+def funnel(built: Mapping[str, Any]) -> str:
+    """From questions to examples, as a table; nothing where the figures were lost."""
     found = part(built, "funnel")
     if not found:
         return ""
-    well = number(found["well_formed"]) or 0
+    well, unjudged = number(found["well_formed"]) or 0, built["selection"] == "unfiltered"
     rows = [
         ("questions", count(found["seeds"]), ""),
         ("candidates", count(found["candidates"]), ""),
         ("well formed", count(well), share(well, number(found["candidates"]) or 0)),
-        *((f"passed {label(stage)}", count(one["passed"]), "") for stage, one in found["stages"].items()),
-        ("accepted", count(part(built, "outcomes", "accepted")), ""),
+        *(() if unjudged else _judged(built)),
         ("kept", count(found["kept"]), ""),
         (
             "questions with a kept candidate",
@@ -166,15 +177,23 @@ def _funnel(built: Mapping[str, Any]) -> str:
     ]
     listed = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     note = _paragraph(
-        "Votes stop as soon as a candidate's outcome is known, so what passed a stage does not measure its judge."
+        "No candidate was judged."
+        if unjudged
+        else "Votes stop as soon as a candidate's outcome is known, so what passed a stage does not measure its judge."
     )
     return f"| from questions to examples | number | share |\n|---|---:|---:|\n{listed}\n\n{note}"
 
 
-def _audit(built: Mapping[str, Any]) -> str:
+def _judged(built: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for stage, one in part(built, "funnel", "stages").items():
+        yield f"passed {label(stage)}", count(one["passed"]), ""
+    yield "accepted", count(part(built, "outcomes", "accepted")), ""
+
+
+def audit(built: Mapping[str, Any]) -> str:
     """How strict the judges were, where that was measured, and what they let through."""
     lines = [*_audited(part(built, "audit")), *_canaries(part(built, "canaries"))]
-    if not built:
+    if not built or built["selection"] == "unfiltered":
         return ""
     unmeasured = (
         "Nothing measured how often an accepted answer is right: that takes labels (`veridistill audit`)."
@@ -205,7 +224,7 @@ def _canaries(found: Any) -> Iterator[str]:
         )
 
 
-def _synthetic(run: RunDir, files: Files) -> str:
+def _synthetic(run: RunDir, round_number: int, files: Files) -> str:
     questions = (
         "The questions are synthetic word problems made by a program (veridistill's lab)."
         if run.config.seeds.path == ("lab",)
@@ -215,8 +234,11 @@ def _synthetic(run: RunDir, files: Files) -> str:
         "Every reply, with its reasoning and its answer, was sampled from the model named above. No person wrote,"
         " checked or corrected one."
     )
+    kept = part(_built(run, round_number), "selection")
     verdicts = (
-        "Which replies were kept is a model's judgement; it can be wrong, and is wrong in a systematic way."
+        "Which replies were kept is no judgement: none was made, and they may be wrong."
+        if kept == "unfiltered"
+        else "Which replies were kept is a model's judgement; it can be wrong, and is wrong in a systematic way."
     )
     exam = (
         "The attempts are replies to problems of benchmarks. The problems' texts and references are left out, but"
