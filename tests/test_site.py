@@ -1,6 +1,7 @@
 """The documentation builds as a site without a warning and loads nothing from elsewhere; README and citation hold."""
 
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from veridistill.cli import app
 from veridistill.config import Config
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _LINK = re.compile(r"(?<!`)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(?ms)^```.*?^```$")
-_FIELD = re.compile(r"\b(" + "|".join(Config.model_fields) + r")\.(\w+)(?:\.(\w+))?(?==|`)")
+_FIELD = re.compile(r"\b(" + "|".join(Config.model_fields) + r")\.(?!jsonl|sqlite)(\w+)(?:\.(\w+))?(?==|`)")
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +87,34 @@ def test_fields_that_a_page_names_exist(page: Path) -> None:
     assert found
     for section, field, inner in found:
         fields = Config.model_fields[section].annotation.model_fields
-        if (section, field) == ("train", "jsonl"):  # a file's name
-            continue
         assert field in fields, f"{page.name}: {section}.{field}"
         if inner and section == "judge":
             assert inner in Config.model_fields[field].annotation.model_fields, (
                 f"{page.name}: {section}.{field}.{inner}"
             )
+
+
+def commands(text: str) -> list[list[str]]:
+    """The command lines in a page's fenced blocks, as words, without comments."""
+    lines = [line for block in _FENCE.findall(text) for line in block.replace("\\\n", " ").split("\n")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("veridistill ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_a_page_exist_with_their_options(page: Path) -> None:
+    known = get_command(app)
+    for words in commands(page.read_text(encoding="utf-8")):
+        command = known
+        while hasattr(command, "commands") and words:
+            if words[0].startswith("-"):
+                break
+            command = command.commands[words.pop(0)]
+        options = {
+            name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        for word in words:
+            name = word.split("=")[0]
+            assert name in options or not re.match(r"--?[a-z]", name), f"{page.name}: {command.name} {word}"
 
 
 def test_readme_is_short_and_so_is_contributing() -> None:
