@@ -29,7 +29,8 @@ def demo(found: Json) -> str:
     minutes, seconds = divmod(round(found["seconds"]), 60)
     return (
         f"On two cores `make demo` took {minutes} min {seconds:02d} s, its largest process"
-        f" {found['peak_mb'] / 1000:.1f} GB (`python benchmarks/demo.py --json benchmarks/results/demo.json`), and it ended with\n"
+        f" {found['peak_mb'] / 1000:.1f} GB"
+        " (`python benchmarks/demo.py --json benchmarks/results/demo.json`), and it ended with\n"
         f"`{found['summary']}`.\n"
     )
 
