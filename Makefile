@@ -76,8 +76,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-docs: install  ## The generated page of docs/
+docs: install  ## The generated page of docs/, and the schema that editors read
 	$(BIN)/python -m veridistill.config > docs/configuration.md
+	$(BIN)/python -m veridistill.config schema > veridistill/config/schema.json
 
 site: install  ## The documentation as pages with search, in site/
 	$(BIN)/mkdocs build --strict --quiet
