@@ -1,7 +1,7 @@
-"""What the site needs beside the pages: the files at the repository's root as pages, and links that lead out of docs/.
+"""What the site needs beside the pages: the files at the repository's root, and links that lead out of docs/.
 
-On the forge a page links to source files (`../veridistill/lazy.py`) and README to pages (`docs/faq.md`). On the site the
-first become plain text, or links to `repo_url` where one is set, and the second lose their folder. A link to a file
+On the forge a page links to source files (`../veridistill/lazy.py`) and README to pages (`docs/faq.md`). On the site
+the first become plain text, or links to `repo_url` where one is set, and the second lose their folder. A link to a file
 that is not there is a warning, which ends a strict build.
 """
 

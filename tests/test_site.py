@@ -1,4 +1,4 @@
-"""The documentation builds as a site without a warning and loads nothing from elsewhere; README and citation hold up."""
+"""The documentation builds as a site without a warning and loads nothing from elsewhere; README and citation hold."""
 
 import re
 import subprocess
@@ -84,6 +84,8 @@ def test_fields_that_a_page_names_exist(page: Path) -> None:
     assert found
     for section, field, inner in found:
         fields = Config.model_fields[section].annotation.model_fields
+        if (section, field) == ("train", "jsonl"):  # a file's name
+            continue
         assert field in fields, f"{page.name}: {section}.{field}"
         if inner and section == "judge":
             assert inner in Config.model_fields[field].annotation.model_fields, (
@@ -97,10 +99,10 @@ def test_readme_is_short_and_so_is_contributing() -> None:
 
 
 # The keys of the Citation File Format 1.2.0, of those that a program of a project like this may have.
-SOFTWARE = {"abstract", "authors", "cff-version", "date-released", "doi", "identifiers", "keywords", "license", "message",
-    "preferred-citation", "references", "repository-code", "title", "type", "url", "version"}  # fmt: skip
-REFERENCE = {"abstract", "authors", "date-published", "doi", "identifiers", "journal", "month", "notes", "title", "type", "url",
-    "year"}  # fmt: skip
+SOFTWARE = {"abstract", "authors", "cff-version", "date-released", "doi", "identifiers", "keywords", "license",
+    "message", "preferred-citation", "references", "repository-code", "title", "type", "url", "version"}  # fmt: skip
+REFERENCE = {"abstract", "authors", "date-published", "doi", "identifiers", "journal", "month", "notes", "title",
+    "type", "url", "year"}  # fmt: skip
 
 
 def test_the_citation_has_known_keys_and_names_the_paper() -> None:

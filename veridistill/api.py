@@ -43,8 +43,8 @@ _SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
 class Result:
     """A run as its directory has it now; `Result("runs/demo")` opens any run.
 
-    `data` is `results.json` (docs/evaluation.md). `gain` is the paired difference before and after with its interval, in
-    points, None without both exams.
+    `data` is `results.json` (docs/evaluation.md). `gain` is the paired difference before and after with its interval,
+    in points, None without both exams.
     """
 
     path: Path

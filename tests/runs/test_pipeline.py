@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, with nothing well-formed, without an exam, and in full; `docs/evaluation.md` is exact."""
+"""Whole runs: what they leave, with nothing well-formed, without an exam, in full; `docs/evaluation.md` is exact."""
 
 import json
 import re

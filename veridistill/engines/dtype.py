@@ -1,8 +1,8 @@
 """What `model.dtype: auto` means on this machine: the same for every engine that loads the files, and for training.
 
 A CPU with instructions for products of bfloat16 (AVX512-BF16, AMX) computes a model of half a billion parameters
-about three times as fast in bfloat16 as in float32 (docs/measurements.md). Without them nothing is gained. A tiny model is
-computed in float32 on every CPU: there the conversions cost more than the products.
+about three times as fast in bfloat16 as in float32 (docs/measurements.md). Without them nothing is gained. A tiny model
+is computed in float32 on every CPU: there the conversions cost more than the products.
 """
 
 from pathlib import Path
