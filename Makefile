@@ -76,11 +76,12 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-docs: install  ## The generated page of docs/
+docs: install  ## The generated page of docs/, and the schema that editors read
 	$(BIN)/python -m veridistill.config > docs/configuration.md
+	$(BIN)/python -m veridistill.config schema > veridistill/config/schema.json
 
 site: install  ## The documentation as pages with search, in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lab-study: install  ## The demo on three run seeds with three arms
 	$(BIN)/python benchmarks/lab.py --json benchmarks/results/lab.json

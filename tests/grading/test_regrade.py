@@ -65,7 +65,10 @@ def test_lines_of_every_kind_come_back_in_order() -> None:
         ("{", "line 2: is not JSON"),
         ("[1]", "line 2: must be a JSON object; found [1]"),
         ("[" * 100_000, "line 2: is not JSON"),
-        ({**GOOD, "kind": "essay"}, "kind must be one of integer, math, choice, exact, code; found 'essay'"),
+        (
+            {**GOOD, "kind": "essay"},
+            "kind must be one of integer, math, quantity, choice, exact, code; found 'essay'",
+        ),
         ({"kind": "integer"}, "id is missing"),
         ({**GOOD, "response": None}, "response must be the text of a reply; found None"),
         ({**GOOD, "response": ["x"]}, "response must be the text of a reply; found ['x']"),

@@ -10,14 +10,14 @@ from veridistill.errors import ConfigError
 from veridistill.lab import pretrain, tokenizer
 from veridistill.lab.worlds import WORLDS, named
 
-TOKENS = 6_000  # three steps or four of 8 samples
+TOKENS = 3_000  # three steps or four of 4 samples
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain, "BATCH", 8)
+    monkeypatch.setattr(pretrain, "BATCH", 4)
     monkeypatch.setattr(pretrain, "LOG_STEPS", 1)
-    monkeypatch.setattr(pretrain, "EVAL_SAMPLES", 2)
+    monkeypatch.setattr(pretrain, "EVAL_SAMPLES", 1)
     monkeypatch.setattr(tokenizer, "SAMPLES", 200)
 
 

@@ -124,15 +124,16 @@ def memory(shape: Shape, layout: Layout) -> Memory:
     tokens = layout.tokens * layout.micro_batch
     activations = tokens * _activations(shape, layout)
     tiles = _SLACK if layout.place == "cpu" else _GPU_TILES
-    # The gradient of the head lasts until that of the embedding, which is the same tensor if they are tied.
-    at_the_end = head_gradient if shape.tied else 0
+    # The gradient of the head lasts until the end of the backward pass. If the embedding is the same tensor, its own is
+    # there then, and their sum; the activations and copies are not.
+    at_the_end = (3 if shape.tied else 1) * head_gradient
     states = 3 * tokens * shape.hidden * _FLOAT
     return Memory(
         weights=frozen * (2 if half else _FLOAT) + learning * _FLOAT,
         gradients=learning * _FLOAT,
         optimizer=2 * learning * _FLOAT,
         copies=copied,
-        activations=max(activations, at_the_end - states - tiles),
+        activations=max(activations, at_the_end - head_gradient - copied - states - tiles),
         head=head_gradient + states + tiles,
     )
 

@@ -11,8 +11,9 @@ from veridistill.training.steps import micro_batch
 
 _USABLE = 0.95
 """Share of a device's memory: the rest is for what nobody counts, such as fragments."""
-LIBRARIES = {"cpu": 700 << 20, "cuda": 1 << 30}
-"""What the process holds before a model is loaded; on a GPU, the context and the libraries' workspaces."""
+LIBRARIES = {"cpu": 550 << 20, "cuda": 1 << 30}
+"""What the process holds without a model, measured on a CPU (`benchmarks/training_memory.py`); on a GPU a guess at the
+context and the libraries' workspaces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Indexer:
         self.run, self.folder, self.error = run, folder(run), ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="view-index", daemon=True)
-        self._seeds: Mapping[str, tuple[int, Seed]] | None = None
+        self._seeds: Mapping[str, tuple[int, Seed]] = {}
 
     def start(self) -> None:
         self._thread.start()
@@ -66,6 +66,11 @@ class Indexer:
 
     def path(self, source: Source) -> Path:
         return self.folder / source.index
+
+    def seeds(self) -> Mapping[str, tuple[int, Seed]]:
+        """`asked.known_seeds`, read once: their files may be large. A run that is starting may not have them yet."""
+        self._seeds = self._seeds or asked.known_seeds(self.run)
+        return self._seeds
 
     def update(self) -> None:
         """Bring all indexes up to date, once. Raises `VeridistillError`, `OSError` and `sqlite3.Error`."""
@@ -131,21 +136,19 @@ class Indexer:
         journal = self.run.journal
         if not journal.is_file():
             return
-        if self._seeds is None:
-            self._seeds = asked.known_seeds(self.run)
         models = rounds.models(self.run, source.round)
         while not self._stopping.is_set():
             seen = writer.state("seen")
             last, units = _new_units(journal, seen)
             if last == seen:
                 return
-            found = asked.entries(self.run, self._numbers(units, writer), self._seeds, models)
+            found = asked.entries(self.run, self._numbers(units, writer), self.seeds(), models)
             texts = [text for entry in found for text in entry.texts]
             writer.write([entry.item for entry in found], _new_texts(writer, texts), seen=last)
 
     def _numbers(self, units: Iterable[str], writer: Writer) -> dict[str, int]:
         """Questions by their place among the seeds; others after them, as they come."""
-        seeds = self._seeds or {}
+        seeds = self.seeds()
         numbers: dict[str, int] = {}
         extra = writer.state("extra")
         for unit in units:

@@ -1,5 +1,6 @@
 """One seed question in full: its candidates, and every vote on them with what the judges said."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from veridistill.data.rundir import RunDir
@@ -10,6 +11,8 @@ from veridistill.view import asked, replies, rounds, slices
 from veridistill.view.items import Fate, Item
 from veridistill.view.replies import Known, Reply
 from veridistill.view.rounds import Models, Source
+
+Seeds = Mapping[str, tuple[int, Seed]]
 
 
 class Changed(Exception):
@@ -47,12 +50,12 @@ class Question:
     journal: bool
 
 
-def read(run: RunDir, source: Source, item: Item) -> Question:
-    """Raises `Changed` when the files were replaced, and `ConfigError` when one cannot be read."""
+def read(run: RunDir, source: Source, item: Item, seeds_of_run: Callable[[], Seeds]) -> Question:
+    """`seeds_of_run` is asked while the round is being built. Raises `Changed` when the files were replaced, and `ConfigError` when one cannot be read."""
     models = rounds.models(run, source.round)
     known = replies.of_unit(run, item.key, models)
     if source.live:
-        return _asked(run, item, known, models)
+        return _asked(run, item, known, models, seeds_of_run())
     seeds, candidates, votes = source.files
     asked_seeds = slices.rows(SEEDS, seeds, *item.place["seeds"])
     if [seed.seed_id for seed in asked_seeds] != [item.key]:
@@ -81,8 +84,7 @@ def _judged(row: CandidateRow, cast: list[VoteRow], known: Known, reasons: bool)
     return Candidate(fate, split(row.text), row.finish_reason, row.completion_tokens, votes)
 
 
-def _asked(run: RunDir, item: Item, known: Known, models: Models) -> Question:
-    seeds = asked.known_seeds(run)
+def _asked(run: RunDir, item: Item, known: Known, models: Models, seeds: Seeds) -> Question:
     seed = seeds[item.key][1] if item.key in seeds else Seed(item.key, asked.UNKNOWN)
     found = []
     for one in asked.candidates(known, seed, run.config, models.reasons):

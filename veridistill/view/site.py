@@ -87,7 +87,7 @@ class Site:
             if item is None:
                 raise Missing
             asked = queries.query("questions", request.query_params)
-            shown = question.read(self._run, at.source, item)
+            shown = question.read(self._run, at.source, item, self._indexer.seeds)
             around = search.neighbours(at.connection, asked.filter, item.no)
         return self._page(
             request, "question.html.j2", title="Question", at="questions", item=item, shown=shown, asked=asked,
@@ -117,7 +117,7 @@ class Site:
             shown, index = None, None
             if drawn.next is not None:
                 _, item, index = drawn.next
-                shown = question.read(self._run, at.source, item)
+                shown = question.read(self._run, at.source, item, self._indexer.seeds)
         candidate = (
             next((one for one in shown.candidates if one.fate.index == index), None) if shown else None
         )

@@ -27,7 +27,9 @@ def rows(table: Table[R], path: Path, start: int, count: int, without: Collectio
                 size = file.metadata.row_group(group).num_rows
                 low, high = max(start, first), min(start + count, first + size)
                 if low < high:
-                    part = file.read_row_group(group, columns=names).slice(low - first, high - low)
+                    part = file.read_row_group(group, columns=names, use_threads=False).slice(
+                        low - first, high - low
+                    )
                     found += [table.make(**row) for row in part.to_pylist()]
                 first += size
     except (pa.ArrowException, OSError, KeyError) as error:

@@ -26,7 +26,7 @@ def fate(one: Fate) -> str:
         return "kept" if one.kept else "accepted"
     if one.outcome == "open":
         return "still being judged"
-    joint = ": " if one.outcome == "malformed" else " by "
+    joint = " by " if one.outcome == "rejected" else ": "
     return one.outcome + (joint + label(one.by) if one.by else "")
 
 
@@ -49,4 +49,4 @@ def share(found: Share) -> str:
 
 
 def role(name: str) -> str:
-    return ROLES.get(name, "verdict")
+    return ROLES.get(name, "reply")
