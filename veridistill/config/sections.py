@@ -266,7 +266,7 @@ class LoraSection(Section):
     """Low-rank adapters (LoRA) that learn instead of the weights, and are added to them when the model is saved."""
 
     rank: int = identity(16, ge=1)
-    alpha: float = identity(32.0, "adapters count alpha / rank times", gt=0)
+    alpha: int = identity(32, "adapters count alpha / rank times", ge=1)
     targets: Texts = identity(
         ("all-linear",), "names of layers such as q_proj; all-linear: all but the head", min_length=1
     )
