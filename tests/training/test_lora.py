@@ -85,7 +85,7 @@ def test_a_training_of_adapters_saves_a_whole_model(base: Path, make_examples: A
         max_steps=6, learning_rate=2e-2, batch_size=8, max_length=120, warmup=0, lora=LoraSection(rank=8)
     )
     result = run(base, make_examples(16), tmp_path, section)
-    assert result.losses[-1] < result.losses[0] - 0.2
+    assert result.losses[-1] < result.losses[0] - 0.05
     assert not list((tmp_path / "model").glob("adapter*"))
     old, new = (AutoModelForCausalLM.from_pretrained(p, dtype="auto") for p in (base, tmp_path / "model"))
     assert new.dtype == torch.bfloat16
