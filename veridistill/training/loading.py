@@ -54,7 +54,7 @@ def load(job: Job, place: Place) -> Loaded:
 def with_lora(model: Any, section: LoraSection, seed: int) -> Any:
     """The model with adapters on the target layers, in float32; nothing else learns. It starts as the base."""
     try:
-        from peft import LoraConfig, get_peft_model  # type: ignore[import-not-found,unused-ignore]
+        from peft import LoraConfig, get_peft_model
     except ImportError:
         raise missing_extra("train.lora", "lora") from None
     from transformers import set_seed

@@ -51,7 +51,10 @@ class Question:
 
 
 def read(run: RunDir, source: Source, item: Item, seeds_of_run: Callable[[], Seeds]) -> Question:
-    """`seeds_of_run` is asked while the round is being built. Raises `Changed` when the files were replaced, and `ConfigError` when one cannot be read."""
+    """`seeds_of_run` is asked while the round is being built.
+
+    Raises `Changed` when the files were replaced, and `ConfigError` when one cannot be read.
+    """
     models = rounds.models(run, source.round)
     known = replies.of_unit(run, item.key, models)
     if source.live:
