@@ -282,7 +282,7 @@ WRONG = [
     ("vots=3", "unknown key vots; did you mean judge.votes?"),
     ("temprature=1", "unknown key temprature; did you mean .*temperature"),
     ("jugde.votes=3", "unknown key jugde; did you mean judge?"),
-    ("xyzzy=1", "unknown key xyzzy; choose one of build, engine, evaluation"),
+    ("xyzzy=1", "unknown key xyzzy; choose one of build, cost, engine"),
     ("judge.votes", "must be key=value"),
     ("=3", "must be key=value"),
     ("judge.stages=[", "the value is not YAML"),

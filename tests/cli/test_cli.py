@@ -79,7 +79,7 @@ def test_wrong_seeds(tmp_path: Path, seeds: Path, content: str, message: str) ->
         (["build", "--votes", "x"], "valid integer"),
         (["build", "missing.yaml"], "missing.yaml: cannot be read"),
         (["status", "nowhere"], "nowhere: not a run directory"),
-        (["report", "-d", "nowhere"], "nowhere: not a run directory"),
+        (["report", "nowhere"], "nowhere: not a run directory"),
         (["build", "-d", "nowhere", "--fork", "new"], "nowhere: not a run directory"),
     ],
 )
@@ -209,7 +209,7 @@ def test_stdout_is_data_and_stderr_is_progress(tmp_path: Path, seeds: Path) -> N
     shown = veridistill("status", run)
     assert shown.out.startswith(f"{run}: incomplete\n  build: 12/12 questions (100\N{NO-BREAK SPACE}%), ")
     (run / "report.html").unlink()
-    assert veridistill("report", "-d", run).out == f"{run / 'report.html'}\n"
+    assert veridistill("report", run).out == f"{run / 'report.html'}\n"
     assert (run / "report.html").is_file()
     quiet = veridistill("build", "-d", run, "--quiet")
     assert quiet.err == f"dataset: {run / 'rounds' / '1' / 'dataset'}\n"
@@ -219,9 +219,9 @@ def test_stdout_is_data_and_stderr_is_progress(tmp_path: Path, seeds: Path) -> N
 def test_status_says_that_a_build_stopped_at_its_target(tmp_path: Path, seeds: Path) -> None:
     run = tmp_path / "run"
     assert veridistill("build", "-d", run, *settings(seeds, "build.target=2")).code == 0
-    assert veridistill("status", "-d", run).out.endswith("\nstopped at its target of 2\n")
+    assert veridistill("status", run).out.endswith("\nstopped at its target of 2\n")
     assert veridistill("build", "-d", run, "-o", "build.target=null").code == 0
-    assert "target" not in veridistill("status", "-d", run).out
+    assert "target" not in veridistill("status", run).out
 
 
 def test_a_dry_run_builds_nothing(tmp_path: Path) -> None:

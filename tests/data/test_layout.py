@@ -70,7 +70,7 @@ def test_an_older_run_with_settings_that_are_gone_is_read_and_not_resumed(
     for args in (("build", "-d", run), ("merge", run, "--out", tmp_path / "all")):
         done = command(*args)
         assert (done.code, done.out, told[:20] in done.err) == (2, "", True)
-    assert command("report", "-d", run).code == 0
+    assert command("report", run).code == 0
     assert not (tmp_path / "all").exists()
 
 
@@ -79,7 +79,7 @@ def test_a_later_run_is_not_touched(tmp_path: Path) -> None:
     assert command("build", "-q", "-d", run, *settings(seeds)).code == 0
     before = kept(run)
     (run / layout.FILE).write_text('{"layout": 7, "version": "3.1.0"}', encoding="utf-8")
-    for args in (("build", "-d", run), ("report", "-d", run), ("train", "-d", run)):
+    for args in (("build", "-d", run), ("report", run), ("train", "-d", run)):
         done = command(*args)
         assert done.code == 2
         assert "made by veridistill 3.1.0, with layout 7" in done.err

@@ -27,7 +27,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a run of the lab's model in `runs/mine`, built without judges; read-only."""
     folder = tmp_path_factory.mktemp("adopted")
     options = [part for name, value in FIELDS.items() for part in ("-o", f"{name}={value}")]
-    done = veridistill("build", LAB / "demo.yaml", "-q", "--out", folder / "runs" / "mine", *options)
+    done = veridistill("build", "lab", "-q", "--out", folder / "runs" / "mine", *options)
     assert done.code == 0, done.err
     return folder
 

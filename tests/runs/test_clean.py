@@ -56,7 +56,7 @@ def test_yes_frees_it_and_what_others_read_stays(run: Path) -> None:
     assert files(run) == before | {kept, run / "rounds" / "1" / "model" / "config.json"}
     assert veridistill("clean", run).out == f"{run}: nothing to free\n"
     assert (results(run), calls(run)) == (found, asked)
-    assert veridistill("report", "-d", run).code == 0
+    assert veridistill("report", run).code == 0
     assert veridistill("status", run).code == 0
 
 

@@ -36,7 +36,6 @@ def adapted(base: Path, **fields: Any) -> Any:
 
 
 def test_merged_it_answers_the_same(base: Path) -> None:
-    pytest.importorskip("peft")
     import torch
 
     model, ids = adapted(base), torch.arange(40).reshape(2, 20)
@@ -53,7 +52,6 @@ def test_merged_it_answers_the_same(base: Path) -> None:
 
 
 def test_only_the_named_layers_learn(base: Path) -> None:
-    pytest.importorskip("peft")
     learning = {
         name.split(".lora_")[0].rpartition(".")[2]
         for name, weight in adapted(base, targets=("q_proj", "v_proj")).named_parameters()
@@ -63,7 +61,6 @@ def test_only_the_named_layers_learn(base: Path) -> None:
 
 
 def test_a_layer_that_does_not_exist(base: Path) -> None:
-    pytest.importorskip("peft")
     with pytest.raises(ConfigError, match=r"train\.lora\.targets: q_prj cannot be adapted"):
         adapted(base, targets=("q_prj",))
 
@@ -77,7 +74,6 @@ def test_all_weights_learn_in_float32_without_adapters(base: Path, tmp_path: Pat
 
 
 def test_a_training_of_adapters_saves_a_whole_model(base: Path, make_examples: Any, tmp_path: Path) -> None:
-    pytest.importorskip("peft")
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -86,7 +86,7 @@ class LiveScreen:
 
 def _worth_a_line(record: Record) -> bool:
     """Whether a step that ended is worth a line: not one that only prepared, quickly."""
-    return bool(record["unit"]) or record["state"] == "stopped" or record["seconds"] >= FIRST_SECONDS
+    return bool(record["unit"]) or record["seconds"] >= FIRST_SECONDS
 
 
 def _drawn(record: Record, width: int) -> Any:
