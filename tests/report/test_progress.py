@@ -205,7 +205,7 @@ def test_a_step_that_fails_is_stopped_and_the_error_goes_on(tmp_path: Path) -> N
     stream = io.StringIO()
 
     def interrupted() -> None:
-        with Progress(tmp_path, stream=stream).step("build", 10) as step:
+        with Progress(tmp_path, stream=stream).step("build", 10, "questions") as step:
             step.update(3)
             raise KeyboardInterrupt
 
