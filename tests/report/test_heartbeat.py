@@ -4,11 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veridistill.report.heartbeat import born, life
+from veridistill.report.heartbeat import born, life, read
 
 NOW = 1_000_000.0
 
@@ -42,3 +43,10 @@ def test_a_process_that_ended_is_gone() -> None:
         process.kill()
         process.wait()
     assert life(record(pid=process.pid, born=began), NOW) == "gone"
+
+
+def test_a_record_of_an_older_version_is_none(tmp_path: Path) -> None:
+    (tmp_path / "progress.json").write_text(
+        '{"step": "build", "state": "done", "updated_at": 1.0}', encoding="utf-8"
+    )
+    assert read(tmp_path) is None

@@ -17,12 +17,13 @@ Life = Literal["running", "still", "stalled", "gone", "ended"]
 
 
 def read(run_dir: Path) -> dict[str, Any] | None:
-    """The run's `progress.json`; None when there is none that can be read."""
+    """The run's `progress.json`; None when there is none that can be read, or one of an older version."""
     try:
         data = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) else None
+    known = isinstance(data, dict) and {"pid", "host", "updated_at", "moved_at"} <= data.keys()
+    return data if known else None
 
 
 def life(record: dict[str, Any], now: float | None = None) -> Life:
