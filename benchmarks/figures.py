@@ -45,13 +45,6 @@ def saving(found: Json) -> str:
 
 
 def policies(found: Json) -> str:
-    names = {
-        "exhaustive": "everything",
-        "stage_exit": "stage exit alone",
-        "reference": "the authors' policy",
-        "paper": "lazy, paper's order",
-        "cheapest": "lazy, cheapest order",
-    }
     most, authors = (found["policies"][name]["tokens"] for name in ("exhaustive", "reference"))
 
     def row(name: str, words: str) -> list[str]:
@@ -65,7 +58,7 @@ def policies(found: Json) -> str:
         ]
 
     head = "policy | > calls | > prompt tokens | > completion tokens | > tokens | > of everything | > of the authors'"
-    return table(head, [row(name, words) for name, words in names.items()])
+    return table(head, [row(name, words) for name, words in plots.POLICIES.items()])
 
 
 def engines(found: Json) -> str:

@@ -29,23 +29,25 @@ _STYLE = {
 }
 
 
+POLICIES = {
+    "exhaustive": "everything",
+    "stage_exit": "stage exit alone",
+    "reference": "the authors' policy",
+    "paper": "lazy, paper's order",
+    "cheapest": "lazy, cheapest order",
+}
+
+
 def cascade(found: Json, path: Path) -> None:
     """Tokens by policy, prompt and completion."""
-    names = {
-        "exhaustive": "everything",
-        "stage_exit": "stage exit alone",
-        "reference": "the authors' policy",
-        "paper": "lazy, paper's order",
-        "cheapest": "lazy, cheapest order",
-    }
-    costs = [found["policies"][name] for name in names]
+    costs = [found["policies"][name] for name in POLICIES]
     prompt, completion = (
         [cost[f"{part}_tokens"] / 1e6 for cost in costs] for part in ("prompt", "completion")
     )
     pyplot = _pyplot()
     with pyplot.rc_context(_STYLE):
         figure, axes = pyplot.subplots(figsize=(7.5, 2.9), layout="constrained")
-        labels = list(names.values())
+        labels = list(POLICIES.values())
         axes.barh(labels, prompt, color=BLUE, label="prompt")
         bars = axes.barh(labels, completion, left=prompt, color=ORANGE, label="completion")
         shares = [f"{100 * cost['tokens'] / costs[0]['tokens']:.0f} %" for cost in costs]

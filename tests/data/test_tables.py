@@ -232,3 +232,26 @@ def test_the_rows_of_some_questions_come_from_the_row_groups_that_hold_them(
         rows[15],
     ]
     assert list(tables.VOTES.where(path, "seed_id", [])) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "count"), [(0, 1), (2, 2), (2, 7), (5, 1), (18, 9), (20, 1), (4, 0), (0, 20)]
+)
+def test_rows_by_their_place_come_from_the_row_groups_that_hold_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch, start: int, count: int
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    rows = [tables.VoteRow(f"q{index}", index, "factuality", 0, "yes", "why") for index in range(20)]
+    tables.VOTES.write(path, rows)
+    read: list[int] = []
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "read_row_group",
+        lambda self, group, **kw: read.append(group) or whole(self, group, **kw),
+    )
+    expected = rows[start : start + count]
+    assert list(tables.VOTES.slice(path, start, count)) == expected
+    assert read == sorted({row.candidate // 3 for row in expected})

@@ -75,6 +75,25 @@ class Table(Generic[R]):
         for row in self._rows(path, names, found):
             yield self.make(**dict(zip(names, row, strict=True)))
 
+    def slice(self, path: Path, start: int, count: int, without: Collection[str] = ()) -> Iterator[R]:
+        """`count` rows from the one at `start` (from 0) on, fewer at the end, as `read` gives them.
+
+        Row groups that hold none of them are not read.
+        """
+        names, first = [name for name in self.columns if name not in without], 0
+
+        def found(file: Any, group: int) -> Any:
+            nonlocal first
+            size = file.metadata.row_group(group).num_rows
+            low, high = max(start - first, 0), min(start + count - first, size)
+            first += size
+            if low >= high:
+                return None
+            return file.read_row_group(group, columns=names, use_threads=False).slice(low, high - low)
+
+        for row in self._rows(path, names, found):
+            yield self.make(**dict(zip(names, row, strict=True)))
+
     def _rows(
         self, path: Path, names: Sequence[str], read: Callable[[Any, int], Any]
     ) -> Iterator[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from veridistill.data.tables import ATTEMPTS, PROBLEMS
 from veridistill.decide import Split, split
 from veridistill.records import Attempt, Problem
-from veridistill.view import exams, slices
+from veridistill.view import exams
 from veridistill.view.items import Item
 from veridistill.view.question import Changed
 from veridistill.view.rounds import Source
@@ -35,14 +35,14 @@ class Answered:
 def read(source: Source, item: Item) -> Answered:
     """Raises `Changed` when the files were replaced, and `ConfigError` when one cannot be read."""
     number, row = item.place["problem"]
-    found = slices.rows(PROBLEMS, exams.problem(source.files, number), row, 1, without=("tests",))
+    found = list(PROBLEMS.slice(exams.problem(source.files, number), row, 1, without=["tests"]))
     if not found or exams.key_of(found[0].benchmark, found[0].problem_id) != item.key:
         raise Changed
     samples, left_out = {}, 0
     for which, path in exams.by_which(source.files).items():
         attempts: list[Attempt] = []
         for start, count in item.place.get(which, []):
-            attempts += slices.rows(ATTEMPTS, path, start, min(count, SHOWN - len(attempts)))
+            attempts += ATTEMPTS.slice(path, start, min(count, SHOWN - len(attempts)))
             left_out += count
         left_out -= len(attempts)
         if any(exams.key_of(one.benchmark, one.problem_id) != item.key for one in attempts):

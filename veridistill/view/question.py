@@ -7,7 +7,7 @@ from veridistill.data.rundir import RunDir
 from veridistill.data.tables import CANDIDATES, SEEDS, VOTES, CandidateRow, VoteRow
 from veridistill.decide import Split, split
 from veridistill.records import Seed
-from veridistill.view import asked, replies, rounds, slices
+from veridistill.view import asked, replies, rounds
 from veridistill.view.items import Fate, Item
 from veridistill.view.replies import Known, Reply
 from veridistill.view.rounds import Models, Source
@@ -60,11 +60,11 @@ def read(run: RunDir, source: Source, item: Item, seeds_of_run: Callable[[], See
     if source.live:
         return _asked(run, item, known, models, seeds_of_run())
     seeds, candidates, votes = source.files
-    asked_seeds = slices.rows(SEEDS, seeds, *item.place["seeds"])
+    asked_seeds = list(SEEDS.slice(seeds, *item.place["seeds"]))
     if [seed.seed_id for seed in asked_seeds] != [item.key]:
         raise Changed
-    rows = slices.rows(CANDIDATES, candidates, *item.place["candidates"])
-    cast = slices.rows(VOTES, votes, *item.place["votes"])
+    rows = list(CANDIDATES.slice(candidates, *item.place["candidates"]))
+    cast = list(VOTES.slice(votes, *item.place["votes"]))
     if ({row.seed_id for row in rows} | {vote.seed_id for vote in cast}) - {item.key}:
         raise Changed
     judged = tuple(_judged(row, cast, known, models.reasons) for row in rows)
